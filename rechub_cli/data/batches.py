@@ -1,0 +1,166 @@
+"""Batches by vectorised gather from the CSR. B rows, L longest history in the batch, E events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rechub_cli.data.encode import HISTORY, ITEM_ID, Encoded
+from rechub_cli.data.interactions import Interactions
+from rechub_cli.data.splits import Queries
+from rechub_cli.data.vocabulary import FIRST, OOV
+from rechub_cli.features import SequenceFeature, SparseFeature
+from rechub_cli.layers.history import HISTORY_INDEX
+
+POOL_BATCHES = 32
+"""Batches that are shuffled together before they are sorted by length."""
+
+
+@dataclass
+class TrainBatch:
+    """features: the user tower's inputs. target: catalogue rows int64 [B]. weight: float32 [B]
+    or None. user: rows int64 [B]."""
+
+    features: dict[str, Tensor]
+    target: Tensor
+    user: Tensor
+    weight: Tensor | None = None
+
+
+class HistoryGather:
+    """Makes the user tower's inputs for (user, position) pairs.
+
+    Items without an embedding row of their own are dropped from histories and the length
+    shortened, through a CSR that lacks them.
+    """
+
+    def __init__(self, interactions: Interactions, encoded: Encoded, *, max_len: int) -> None:
+        known = encoded.item[ITEM_ID][:-1].numpy() >= FIRST
+        kept = known[interactions.items]
+        self.items = torch.from_numpy(interactions.items[kept].astype(np.int64))
+        self.known_before = torch.from_numpy(
+            np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
+        )
+        self.offsets = torch.from_numpy(interactions.offsets)
+        self.encoded = encoded
+        self.max_len = max_len
+        self.padding_row = interactions.num_items
+        self.columns = [
+            (c.feature.name, c.item_feature) for c in encoded.schema.history
+        ]
+
+    def lengths(self, user: Tensor, end: Tensor) -> Tensor:
+        """History lengths after cutting to ``max_len``, int64 [B]."""
+        known = self.known_before[end] - self.known_before[self.offsets[user]]
+        return known.clamp(max=self.max_len)
+
+    def __call__(self, user: Tensor, end: Tensor) -> dict[str, Tensor]:
+        """user: rows int64 [B]. end: event index [B]; the history is what stands before it."""
+        length = self.lengths(user, end)
+        width = max(int(length.max()), 1) if len(length) else 1
+        steps = torch.arange(width)
+        start = self.known_before[end] - length
+        index = (start[:, None] + steps).clamp(max=max(len(self.items) - 1, 0))
+        real = steps < length[:, None]
+        rows = torch.where(real, self.items[index], self.padding_row)  # [B, L]
+        features = {name: t[user] for name, t in self.encoded.user.items()}
+        event = end.clamp(max=max(len(self.known_before) - 2, 0))
+        features |= {name: t[event] for name, t in self.encoded.event.items()}
+        features[f"{HISTORY}_length"] = length
+        if len(self.columns) > 1:
+            # Side columns are wide: encode each item of the batch once, not once a position.
+            rows, features[HISTORY_INDEX] = torch.unique(rows, return_inverse=True)
+        for name, item_feature in self.columns:
+            features[name] = self.encoded.item[item_feature.name][rows]
+            if isinstance(item_feature, SequenceFeature):
+                features[f"{name}_length"] = self.encoded.item[item_feature.length_key][rows]
+        return features
+
+
+class TrainLoader:
+    """Training batches; a pure function of (seed, epoch), one sample per training event.
+
+    events: int64, the events to predict (each from the history before it).
+    batch_size: rows a batch. oov_share: share of user-side ids replaced by OOV, in 0..1.
+    """
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        gather: HistoryGather,
+        events: Tensor,
+        *,
+        batch_size: int,
+        oov_share: float,
+        seed: int,
+    ) -> None:
+        self.gather = gather
+        self.events = events
+        self.batch_size = batch_size
+        self.oov_share = oov_share
+        self.seed = seed
+        users = torch.from_numpy(interactions.users())
+        self.user = users[events]
+        self.target = torch.from_numpy(interactions.items.astype(np.int64))[events]
+        weights = interactions.weights
+        self.weight = None if weights is None else torch.from_numpy(weights)[events]
+        self.length = gather.lengths(self.user, events)
+        self.sparse = [
+            f.name
+            for f in gather.encoded.schema.user_features
+            if isinstance(f, SparseFeature)
+        ]
+
+    def __len__(self) -> int:
+        return -(-len(self.events) // self.batch_size)
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.events)
+
+    def epoch(self, epoch: int) -> Iterator[TrainBatch]:
+        """The batches of one epoch, in shuffled order, each of histories of like length."""
+        generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
+        order = torch.randperm(len(self.events), generator=generator)
+        pool = self.batch_size * POOL_BATCHES
+        cuts = [
+            part[torch.argsort(self.length[part], stable=True)].split(self.batch_size)
+            for part in order.split(pool)
+        ]
+        batches = [batch for part in cuts for batch in part]
+        for index in torch.randperm(len(batches), generator=generator).tolist():
+            yield self._batch(batches[index], generator)
+
+    def _batch(self, rows: Tensor, generator: torch.Generator) -> TrainBatch:
+        features = self.gather(self.user[rows], self.events[rows])
+        for name in self.sparse:
+            features[name] = replace_by_oov(features[name], self.oov_share, generator)
+        weight = None if self.weight is None else self.weight[rows]
+        return TrainBatch(features, self.target[rows], self.user[rows], weight)
+
+
+def replace_by_oov(ids: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Replace a share of known ids by OOV, so that the unknown id is a trained one."""
+    if share == 0.0:
+        return ids
+    chosen = torch.rand(ids.shape, generator=generator) < share
+    return torch.where(chosen & (ids >= FIRST), OOV, ids)
+
+
+def query_batches(
+    gather: HistoryGather, queries: Queries, *, batch_size: int
+) -> Iterator[tuple[slice, dict[str, Tensor]]]:
+    """The user tower's inputs of all queries, in order."""
+    user, end = torch.from_numpy(queries.user), torch.from_numpy(queries.history_end)
+    for first in range(0, len(queries), batch_size):
+        rows = slice(first, min(first + batch_size, len(queries)))
+        yield rows, gather(user[rows], end[rows])
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """One 63-bit stream number from (seed, epoch); neighbours are unrelated."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)

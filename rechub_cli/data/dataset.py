@@ -1,0 +1,160 @@
+"""A data set ready for training and ranking: split, encoded, with its loaders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rechub_cli.data.batches import HistoryGather, TrainLoader
+from rechub_cli.data.encode import ITEM_ID, Encoded, Encoder, FeatureOptions
+from rechub_cli.data.interactions import (
+    Catalogue,
+    Interactions,
+    Ints,
+    UserTable,
+    describe,
+    index_raw,
+)
+from rechub_cli.data.raw import RawData
+from rechub_cli.data.splits import (
+    Queries,
+    Split,
+    given_split,
+    leave_one_out,
+    time_split,
+    user_split,
+)
+from rechub_cli.data.vocabulary import FIRST, OOV
+from rechub_cli.errors import DataError
+from rechub_cli.features import SequenceFeature
+
+
+@dataclass(frozen=True)
+class SplitOptions:
+    """method: leave_one_out, time, user or given; the others as in conf/data/table.yaml."""
+
+    method: str = "leave_one_out"
+    time: int | None = None
+    valid_share: float | None = None
+    test_share: float | None = None
+
+
+@dataclass
+class MatchData:
+    """What a run trains on and ranks. I items of the catalogue."""
+
+    raw: RawData
+    interactions: Interactions
+    catalogue: Catalogue
+    users: UserTable
+    split: Split
+    encoded: Encoded
+    options: FeatureOptions
+
+    @cached_property
+    def gather(self) -> HistoryGather:
+        return HistoryGather(self.interactions, self.encoded, max_len=self.options.max_len)
+
+    @cached_property
+    def train_counts(self) -> Tensor:
+        """Training events of each catalogue row, int64 [I]."""
+        events = training_events(self.interactions, self.split)
+        return torch.bincount(
+            torch.from_numpy(self.interactions.items[events].astype(np.int64)),
+            minlength=len(self.catalogue),
+        )
+
+    @cached_property
+    def trained_items(self) -> Tensor:
+        """Catalogue rows with an embedding row of their own: the candidates of training."""
+        return torch.nonzero(self.encoded.item[ITEM_ID][:-1] >= FIRST).flatten()
+
+    @cached_property
+    def candidates(self) -> Tensor:
+        """bool [I]: the items that may be ranked: trained ones, and those with a known feature."""
+        able = self.encoded.item[ITEM_ID][:-1] >= FIRST
+        for feature in self.encoded.schema.item_features:
+            values = self.encoded.item[feature.name][:-1]
+            if isinstance(feature, SequenceFeature):
+                able = able | (self.encoded.item[feature.length_key][:-1] > 0)
+            elif feature.name in self.encoded.vocabularies:
+                able = able | (values > OOV)
+        return able
+
+    def train_loader(self, *, batch_size: int, seed: int) -> TrainLoader:
+        """The training batches; see TrainLoader."""
+        events = torch.from_numpy(training_events(self.interactions, self.split))
+        known = self.encoded.item[ITEM_ID][:-1] >= FIRST
+        targets = torch.from_numpy(self.interactions.items.astype(np.int64))[events]
+        return TrainLoader(
+            self.interactions,
+            self.gather,
+            events[known[targets]],
+            batch_size=batch_size,
+            oov_share=self.options.oov_share,
+            seed=seed,
+        )
+
+    def queries(self, name: str) -> Queries:
+        return self.split.valid if name == "valid" else self.split.test
+
+    def report(self) -> dict[str, Any]:
+        """Counts for ``rechub check``: sizes, time range, ties, repeats, cold share."""
+        data, split = self.interactions, self.split
+        out: dict[str, Any] = {**describe(data), **self.raw.counts}
+        out["train_events"] = int((split.train_end - data.offsets[:-1]).sum())
+        out["valid_queries"], out["test_queries"] = len(split.valid), len(split.test)
+        users = data.users()
+        out["repeated_events"] = int(
+            data.num_events - len(np.unique(users * data.num_items + data.items))
+        )
+        if data.timestamps is not None:
+            out["time_range"] = [int(data.timestamps.min()), int(data.timestamps.max())]
+            same = (np.diff(data.timestamps) == 0) & (np.diff(users) == 0)
+            out["tied_timestamps"] = int(same.sum())
+            last = data.offsets[1:][np.diff(data.offsets) >= 2] - 2
+            out["users_with_tied_last"] = int(same[last].sum())
+        for queries in (split.valid, split.test):
+            targets = data.items[queries.history_end[queries.target_end > queries.history_end]]
+            cold = (self.train_counts[torch.from_numpy(targets.astype(np.int64))] == 0).sum()
+            out[f"{queries.name}_cold_targets"] = int(cold)
+        return out
+
+
+def training_events(interactions: Interactions, split: Split) -> Ints:
+    """The events that may be fitted on, int64, in CSR order."""
+    owner = interactions.users()
+    return np.flatnonzero(np.arange(interactions.num_events) < split.train_end[owner])
+
+
+def make_split(interactions: Interactions, options: SplitOptions, *, seed: int) -> Split:
+    """Split by ``options.method``. seed: of the user permutation, where the method has one."""
+    shares = {"valid_share": options.valid_share, "test_share": options.test_share}
+    if options.method == "time":
+        return time_split(interactions, time=options.time, **shares)
+    if options.method == "user":
+        return user_split(interactions, seed=seed, **shares)
+    return given_split(interactions) if options.method == "given" else leave_one_out(interactions)
+
+
+def prepare(
+    raw: RawData,
+    *,
+    split: SplitOptions,
+    features: FeatureOptions,
+    embed_dim: int,
+    seed: int,
+) -> MatchData:
+    """Index, split and encode what a source handed over."""
+    interactions, catalogue, users = index_raw(raw)
+    parts = make_split(interactions, split, seed=seed)
+    train = training_events(interactions, parts)
+    if len(train) == 0:
+        raise DataError(f"split.method={split.method} leaves no row for training")
+    encoded = Encoder(features, embed_dim=embed_dim).encode(interactions, catalogue, users, train)
+    return MatchData(raw, interactions, catalogue, users, parts, encoded, features)

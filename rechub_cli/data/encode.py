@@ -1,0 +1,257 @@
+"""Raw columns to tensors and a FeatureSchema; nothing fitted sees a row outside training.
+
+U users, I items, E events, G values of a multi-valued column. Tensors indexed by row carry one
+row more than the table: the last is padding, so that a gather needs no special case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from rechub_cli.data.interactions import Catalogue, Interactions, Ints, UserTable
+from rechub_cli.data.vocabulary import OOV, PADDING, Vocabulary
+from rechub_cli.errors import ConfigError
+from rechub_cli.features import DenseFeature, Feature, FeatureSchema, SequenceFeature, SparseFeature
+from rechub_cli.suggest import did_you_mean
+
+USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "history"
+RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length")
+MISSING_SUFFIX = "_missing"
+UNIQUE_SHARE = 0.5
+"""A text or integer side column with more distinct values a row than this is an identifier."""
+
+Kind = Literal["sparse", "dense", "multi"]
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """What ``features: auto`` may be told; see conf/features/auto.yaml for each meaning."""
+
+    user_id: bool = True
+    exclude: tuple[str, ...] = ()
+    types: Mapping[str, Kind] = field(default_factory=dict)
+    max_len: int = 50
+    history_columns: Literal["auto"] | tuple[str, ...] = "auto"
+    min_count: int = 1
+    oov_share: float = 0.02
+    pooling: str = "mean"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation of a dense column over training rows."""
+
+    mean: float
+    std: float
+    flag: bool
+    """Whether some training row lacks the value: a second feature says so."""
+
+
+@dataclass
+class EncodedTables:
+    """The tensors of one side: ``tensors[name]`` int64 or float32, [rows + 1] or [rows + 1, G]."""
+
+    features: list[Feature] = field(default_factory=list)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Encoded:
+    """Everything that a model reads, and what is needed to encode raw values again."""
+
+    schema: FeatureSchema
+    user: dict[str, Tensor]
+    item: dict[str, Tensor]
+    event: dict[str, Tensor]
+    vocabularies: dict[str, Vocabulary]
+    scales: dict[str, Scale]
+    notes: list[str]
+
+
+class Encoder:
+    """Fits vocabularies and scales on training rows and encodes each column.
+
+    embed_dim: width of every embedding table. options: see FeatureOptions.
+    """
+
+    def __init__(self, options: FeatureOptions, *, embed_dim: int) -> None:
+        self.options = options
+        self.embed_dim = embed_dim
+        self.vocabularies: dict[str, Vocabulary] = {}
+        self.scales: dict[str, Scale] = {}
+        self.notes: list[str] = []
+
+    def encode(
+        self,
+        interactions: Interactions,
+        catalogue: Catalogue,
+        users: UserTable,
+        train: Ints,
+    ) -> Encoded:
+        """Encode all columns. train: int64, the events that may be fitted on."""
+        self._check_names([*catalogue.features, *users.features, *interactions.context])
+        item_counts = np.bincount(interactions.items[train], minlength=len(catalogue))
+        user_counts = np.bincount(interactions.users()[train], minlength=len(users))
+        event_counts = np.zeros(interactions.num_events, dtype=np.int64)
+        event_counts[train] = 1
+        clash = (set(catalogue.features) & (set(users.features) | set(interactions.context))) | set(
+            RESERVED
+        )
+        item = EncodedTables()
+        self._sparse(item, ITEM_ID, catalogue.ids, item_counts)
+        self._columns(item, catalogue.features, item_counts, prefix="item_", clash=clash)
+        user = EncodedTables()
+        if self.options.user_id:
+            self._sparse(user, USER_ID, users.ids, user_counts)
+        self._columns(user, users.features, user_counts, prefix="user_", clash=clash)
+        event = EncodedTables()
+        clash |= set(user.tensors)
+        self._columns(event, interactions.context, event_counts, prefix="event_", clash=clash)
+        history = self._history(item.features)
+        return Encoded(
+            FeatureSchema([*user.features, *event.features, *history], item.features),
+            user.tensors,
+            item.tensors,
+            event.tensors,
+            self.vocabularies,
+            self.scales,
+            self.notes,
+        )
+
+    def _check_names(self, columns: Iterable[str]) -> None:
+        columns = list(columns)
+        named = [("features.exclude", c) for c in self.options.exclude]
+        named += [("features.types", c) for c in self.options.types]
+        for key, column in named:
+            if column not in columns:
+                raise ConfigError(
+                    f"{key} names {column!r}, which is no side column; there are "
+                    f"{sorted(columns)}.{did_you_mean(column, columns)}"
+                )
+
+    def _history(self, item_features: list[Feature]) -> list[Feature]:
+        wanted = self.options.history_columns
+        names = [f.name for f in item_features if not isinstance(f, DenseFeature)]
+        if wanted != "auto":
+            for name in wanted:
+                if name not in names:
+                    raise ConfigError(
+                        f"features.history_columns names {name!r}; allowed: {names[1:]}."
+                        + did_you_mean(name, names)
+                    )
+        return [
+            SequenceFeature(
+                HISTORY if f.name == ITEM_ID else f"{HISTORY}_{f.name}",
+                f.vocab_size,
+                f.embed_dim,
+                shared_with=f.name,
+                padding_idx=PADDING,
+                pooling=self.options.pooling,
+            )
+            for f in item_features
+            if not isinstance(f, DenseFeature)
+            and (f.name == ITEM_ID or wanted == "auto" or f.name in wanted)
+        ]
+
+    def _columns(
+        self,
+        out: EncodedTables,
+        columns: Mapping[str, pa.Array],
+        counts: Ints,
+        *,
+        prefix: str,
+        clash: set[str],
+    ) -> None:
+        for column, values in columns.items():
+            if column in self.options.exclude:
+                continue
+            kind = self.options.types.get(column) or self._guess(column, values)
+            name = prefix + column if column in clash else column
+            if kind == "dense":
+                self._dense(out, name, values, counts)
+            elif kind == "multi":
+                self._multi(out, name, values, counts)
+            elif kind == "sparse":
+                self._sparse(out, name, values, counts)
+
+    def _guess(self, column: str, values: pa.Array) -> Kind | None:
+        if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+            return "multi"
+        if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+            return "dense"
+        distinct, rows = pc.count_distinct(values).as_py(), len(values) - values.null_count
+        if distinct > UNIQUE_SHARE * rows and distinct > 1:
+            self.notes.append(
+                f"{column}: left out, {distinct:,} distinct values in {rows:,} rows "
+                f"(features.types={{{column}: sparse}} keeps it)"
+            )
+            return None
+        return "sparse"
+
+    def _sparse(self, out: EncodedTables, name: str, values: pa.Array, counts: Ints) -> None:
+        if pa.types.is_nested(values.type):
+            raise ConfigError(f"{name} is a list column; allowed in features.types: multi")
+        vocabulary = Vocabulary.fit(values, counts, min_count=self.options.min_count)
+        self.vocabularies[name] = vocabulary
+        ids = np.append(vocabulary.encode(values), PADDING)
+        out.features.append(
+            SparseFeature(name, vocabulary.size, self.embed_dim, padding_idx=PADDING)
+        )
+        out.tensors[name] = torch.from_numpy(ids)
+
+    def _multi(self, out: EncodedTables, name: str, values: pa.Array, counts: Ints) -> None:
+        if not pa.types.is_nested(values.type):
+            raise ConfigError(f"{name} is no list column; allowed in features.types: sparse, dense")
+        lengths = np.asarray(pc.list_value_length(values).fill_null(0).to_numpy()).astype(np.int64)
+        flat = pc.list_flatten(values)
+        vocabulary = Vocabulary.fit(
+            flat, np.repeat(counts, lengths), min_count=self.options.min_count
+        )
+        ids = vocabulary.encode(flat)
+        known = ids != OOV
+        rows = np.repeat(np.arange(len(values)), lengths)[known]
+        kept = np.bincount(rows, minlength=len(values) + 1)
+        column = np.arange(len(rows)) - np.repeat(np.cumsum(kept) - kept, kept)
+        padded = np.full((len(values) + 1, max(int(kept.max()), 1)), PADDING, dtype=np.int64)
+        padded[rows, column] = ids[known]
+        self.vocabularies[name] = vocabulary
+        feature = SequenceFeature(
+            name,
+            vocabulary.size,
+            self.embed_dim,
+            pooling=self.options.pooling,
+            padding_idx=PADDING,
+        )
+        out.features.append(feature)
+        out.tensors[name] = torch.from_numpy(padded)
+        out.tensors[feature.length_key] = torch.from_numpy(kept)
+
+    def _dense(self, out: EncodedTables, name: str, values: pa.Array, counts: Ints) -> None:
+        if pa.types.is_nested(values.type) or pa.types.is_string(values.type):
+            raise ConfigError(f"{name} holds {values.type}; features.types=dense needs numbers")
+        numbers = np.asarray(values.cast(pa.float64()).fill_null(np.nan).to_numpy())
+        numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+        present = np.isfinite(numbers) & (counts > 0)
+        if not present.any():
+            self.notes.append(f"{name}: left out, no training row has a value")
+            return
+        seen, weight = numbers[present], counts[present]
+        mean = float(np.average(seen, weights=weight))
+        std = float(np.sqrt(np.average((seen - mean) ** 2, weights=weight))) or 1.0
+        flag = bool(np.isnan(numbers[counts > 0]).any())
+        self.scales[name] = Scale(mean, std, flag)
+        standard = np.nan_to_num((numbers - mean) / std, nan=0.0)
+        out.features.append(DenseFeature(name))
+        out.tensors[name] = torch.from_numpy(np.append(standard, 0.0).astype(np.float32))
+        if flag:
+            missing = np.append(np.isnan(numbers), True).astype(np.float32)
+            out.features.append(DenseFeature(name + MISSING_SUFFIX))
+            out.tensors[name + MISSING_SUFFIX] = torch.from_numpy(missing)

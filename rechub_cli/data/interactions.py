@@ -1,0 +1,153 @@
+"""Interactions in memory: CSR by user, encoded, contiguous. U users, E events, I items."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from rechub_cli.data.raw import ITEM, SPLIT, TIMESTAMP, USER, WEIGHT, RawData
+
+Ints = npt.NDArray[np.int64]
+SPLIT_NAMES = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Every event, ordered by (user, given split, timestamp, reading order).
+
+    offsets: int64 [U+1]; the events of user u are ``offsets[u]:offsets[u + 1]``.
+    items: int32 [E], catalogue rows.
+    timestamps: int64 [E] or None. weights: float32 [E] or None.
+    parts: int8 [E] or None: 0 train, 1 valid, 2 test, where the data came with a split.
+    context: event columns that the user tower may read, raw [E].
+    """
+
+    offsets: Ints
+    items: npt.NDArray[np.int32]
+    num_items: int
+    timestamps: Ints | None = None
+    weights: npt.NDArray[np.float32] | None = None
+    parts: npt.NDArray[np.int8] | None = None
+    context: dict[str, pa.Array] = field(default_factory=dict)
+
+    @property
+    def num_users(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def num_events(self) -> int:
+        return len(self.items)
+
+    def users(self) -> Ints:
+        """The user row of each event, int64 [E]."""
+        return np.repeat(np.arange(self.num_users), np.diff(self.offsets))
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every item of the item table and of the interactions, in a fixed order.
+
+    ids: raw ids [I]. features: raw side columns [I], null where the item table lacks the item.
+    """
+
+    ids: pa.Array
+    features: dict[str, pa.Array]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class UserTable:
+    """Every user of the interactions, in CSR order: raw ids [U] and raw side columns [U]."""
+
+    ids: pa.Array
+    features: dict[str, pa.Array]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def index_raw(raw: RawData) -> tuple[Interactions, Catalogue, UserTable]:
+    """Give users and items dense rows (in ascending id order) and put the events in CSR form."""
+    table = raw.interactions
+    user_ids, user_rows = _dense(table[USER])
+    item_ids, item_rows = _dense(table[ITEM], extra=None if raw.items is None else raw.items[ITEM])
+    times = table[TIMESTAMP].to_numpy() if TIMESTAMP in table.column_names else None
+    parts = _parts(table[SPLIT]) if SPLIT in table.column_names else None
+    keys = [k for k in (times, parts, user_rows) if k is not None]
+    # lexsort is stable: equal times keep the reading order.
+    order = np.lexsort(keys)
+    counts = np.bincount(user_rows, minlength=len(user_ids))
+    known = {USER, ITEM, TIMESTAMP, WEIGHT, SPLIT, "rating"}
+    context = {
+        name: _one_chunk(table[name]).take(pa.array(order))
+        for name in table.column_names
+        if name not in known
+    }
+    weights = table[WEIGHT].to_numpy()[order].astype(np.float32) if WEIGHT in table.schema.names else None
+    interactions = Interactions(
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        items=item_rows[order].astype(np.int32),
+        num_items=len(item_ids),
+        timestamps=None if times is None else times[order].astype(np.int64),
+        weights=weights,
+        parts=None if parts is None else parts[order],
+        context=context,
+    )
+    return (
+        interactions,
+        Catalogue(item_ids, _side_columns(raw.items, ITEM, item_ids)),
+        UserTable(user_ids, _side_columns(raw.users, USER, user_ids)),
+    )
+
+
+def _one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _dense(column: pa.ChunkedArray, extra: pa.ChunkedArray | None = None) -> tuple[pa.Array, Ints]:
+    """Ascending distinct ids of both columns, and the row of each value of the first."""
+    encoded = _one_chunk(column.dictionary_encode().unify_dictionaries())
+    ids = encoded.dictionary
+    if extra is not None:
+        ids = pa.concat_arrays([ids, _one_chunk(extra).cast(ids.type)]).unique()
+    order = pc.sort_indices(ids).to_numpy()
+    row_of = np.empty(len(ids), dtype=np.int64)
+    row_of[order] = np.arange(len(ids))
+    codes = encoded.indices.to_numpy(zero_copy_only=False)
+    return ids.take(pa.array(order)), row_of[codes]
+
+
+def _parts(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
+    names = pa.array(SPLIT_NAMES)
+    return np.asarray(pc.index_in(column.cast(pa.string()), names).to_numpy()).astype(np.int8)
+
+
+def _side_columns(table: pa.Table | None, key: str, ids: pa.Array) -> dict[str, pa.Array]:
+    if table is None:
+        return {}
+    rows = pc.index_in(ids, _one_chunk(table[key]).cast(ids.type))
+    return {
+        name: _one_chunk(table[name]).take(rows) for name in table.column_names if name != key
+    }
+
+
+def describe(interactions: Interactions) -> dict[str, Any]:
+    """Counts for reports: users, items, events, shortest, median and longest history."""
+    lengths = np.diff(interactions.offsets)
+    return {
+        "users": interactions.num_users,
+        "items": interactions.num_items,
+        "events": interactions.num_events,
+        "events_per_user": {
+            "min": int(lengths.min()),
+            "median": float(np.median(lengths)),
+            "max": int(lengths.max()),
+        },
+    }

@@ -1,0 +1,41 @@
+"""What every data source hands over: columnar tables, nothing encoded yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+USER, ITEM, TIMESTAMP, RATING, WEIGHT, SPLIT = (
+    "user",
+    "item",
+    "timestamp",
+    "rating",
+    "weight",
+    "split",
+)
+"""Canonical column names of ``RawData.interactions``; any other column is context."""
+
+
+@dataclass(frozen=True)
+class RawData:
+    """Interactions and side tables as read, filtered and in their final row order.
+
+    interactions: columns ``user`` and ``item`` (int64 or string), and where the source has them
+        ``timestamp`` (int64, in the source's own unit), ``rating`` and ``weight`` (float64),
+        ``split`` (string) and context columns. Rows stand in reading order (file name, row);
+        ordering a user's events by time is the consumer's work, stable on this order.
+    items, users: one row a key; the key column is named ``item`` / ``user`` and has the type of
+        the interactions' column; every other column is a feature with its own type.
+    notes: one line each about what was assumed or removed, to be shown to the user.
+    counts: plain numbers for reports (``rows_read``, ``rows_below_rating``,
+        ``rows_duplicate``, ``rows_core``, ``rows`` ...).
+    timestamp_unit: "s", "ms", "us" or "ns" where timestamps exist and the unit is known.
+    """
+
+    interactions: pa.Table
+    items: pa.Table | None = None
+    users: pa.Table | None = None
+    notes: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    timestamp_unit: str | None = None

@@ -1,0 +1,80 @@
+"""Scores of a model over the whole catalogue. Q queries, I items, K interests, D width."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from rechub_cli.data.batches import query_batches
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.splits import Queries
+from rechub_cli.evaluation.metrics import compute_metrics
+from rechub_cli.evaluation.ranking import Ranking, rank_queries
+from rechub_cli.models.matching.base import MatchingModel
+
+BLOCK_ROWS = 4096
+"""Rows that a tower encodes at once."""
+
+
+def item_vectors(model: MatchingModel, data: MatchData) -> Tensor:
+    """Vectors of the catalogue, [I, D], on the model's device."""
+    device = next(model.parameters()).device
+    blocks = [
+        model.item_tower(
+            {
+                name: tensor[first : first + BLOCK_ROWS].to(device)
+                for name, tensor in ((n, t[:-1]) for n, t in data.encoded.item.items())
+            }
+        )
+        for first in range(0, len(data.catalogue), BLOCK_ROWS)
+    ]
+    return torch.cat(blocks)
+
+
+def user_vectors(model: MatchingModel, data: MatchData, queries: Queries) -> Tensor:
+    """Vectors of the queries' users, [Q, D] or [Q, K, D], on the model's device."""
+    device = next(model.parameters()).device
+    blocks = [
+        model.user_tower({name: t.to(device) for name, t in features.items()})
+        for _, features in query_batches(data.gather, queries, batch_size=BLOCK_ROWS)
+    ]
+    return torch.cat(blocks)
+
+
+@torch.no_grad()
+def model_scorer(
+    model: MatchingModel, data: MatchData, queries: Queries
+) -> Callable[[slice], Tensor]:
+    """A Scorer of a model in eval mode: both sides are encoded once."""
+    model.eval()
+    items, users = item_vectors(model, data), user_vectors(model, data, queries)
+    return lambda rows: model.scores(users[rows], items).cpu()
+
+
+@torch.no_grad()
+def evaluate_model(
+    model: MatchingModel,
+    data: MatchData,
+    *,
+    split: str,
+    top_k: Sequence[int],
+    mask_seen: bool = True,
+    candidates: Tensor | None = None,
+) -> tuple[dict[str, float], Ranking]:
+    """Metrics of a model under exact full ranking, and the ranking itself.
+
+    split: valid or test. candidates: bool [I]; None: all that may be ranked.
+    """
+    queries = data.queries(split)
+    allowed = data.candidates if candidates is None else candidates
+    ranking = rank_queries(
+        model_scorer(model, data, queries),
+        interactions=data.interactions,
+        queries=queries,
+        candidates=allowed,
+        mask_seen=mask_seen,
+        top_k=top_k,
+    )
+    return compute_metrics(ranking, top_k=top_k, num_items=int(allowed.sum())), ranking

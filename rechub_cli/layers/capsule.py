@@ -1,0 +1,77 @@
+"""Behaviour-to-interest dynamic routing (MIND, Li 2019, section 4.2).
+
+B rows, L history length, D width, K interests.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from rechub_cli.layers.embedding import length_mask
+from rechub_cli.layers.history import positions_from_end
+
+
+def squash(z: Tensor) -> Tensor:
+    """|z|^2 / (1 + |z|^2) * z / |z| over the last axis; 0 stays 0."""
+    square = (z * z).sum(-1, keepdim=True)
+    # The root's gradient is infinite at 0.
+    return z * square.clamp(min=torch.finfo(z.dtype).tiny).sqrt() / (1 + square)
+
+
+def interest_counts(lengths: Tensor, num_interests: int) -> Tensor:
+    """K' = clamp(floor(log2 L), 1, K), int64 [B]."""
+    counts = torch.ones_like(lengths)
+    for k in range(2, num_interests + 1):
+        counts = counts + (lengths >= 2**k)
+    return counts
+
+
+class CapsuleRouting(nn.Module):
+    """Interests [B, K, D] of a history [B, L, D]; an empty history gives zeros.
+
+    One bilinear map S for all behaviours and interests; w = softmax over *interests* of the
+    routing logits, unused interests at -inf; z_j = sum_i w_ij exp(r_i) S e_i; squash.
+    Only the last iteration carries a gradient, as in the authors' later code (ComiRec).
+
+    Deviations from the paper: the initial logits are drawn once from N(0, 1) into a buffer
+    indexed from the *end* of the history (a tower must be a function; the paper draws anew at
+    each call), and ``recency`` adds a learned weight exp(r) by position from the end.
+
+    num_interests: K >= 1. iterations: >= 1. max_len: positions with logits of their own.
+    """
+
+    def __init__(
+        self, dim: int, *, num_interests: int, iterations: int, max_len: int, recency: bool
+    ) -> None:
+        super().__init__()
+        self.num_interests, self.iterations, self.max_len = num_interests, iterations, max_len
+        self.bilinear = nn.Linear(dim, dim, bias=False)
+        nn.init.xavier_uniform_(self.bilinear.weight)
+        self.initial_logits: Tensor
+        self.register_buffer("initial_logits", torch.randn(num_interests, max_len))
+        self.recency = nn.Parameter(torch.zeros(max_len)) if recency else None
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        mapped = self.bilinear(vectors)  # [B, L, D]
+        mask = length_mask(lengths, vectors.shape[1])  # [B, L]
+        position = positions_from_end(lengths, vectors.shape[1]).clamp(max=self.max_len - 1)
+        counts = interest_counts(lengths, self.num_interests)
+        used = length_mask(counts, self.num_interests)  # [B, K]
+        strength = mask.to(mapped.dtype)
+        if self.recency is not None:
+            strength = strength * self.recency[position].exp()
+        logits = self.initial_logits[:, position].transpose(0, 1)  # [B, K, L]
+        fixed = mapped.detach()
+        for _ in range(self.iterations - 1):
+            interests = self._interests(logits, used, strength.detach(), fixed)
+            logits = logits + torch.bmm(interests, fixed.transpose(1, 2))  # [B, K, L]
+        interests = self._interests(logits, used, strength, mapped)
+        # A max over the interests is then right without a mask.
+        return torch.where(used.unsqueeze(-1), interests, interests[:, :1])
+
+    def _interests(self, logits: Tensor, used: Tensor, strength: Tensor, mapped: Tensor) -> Tensor:
+        weights = torch.softmax(
+            logits.masked_fill(~used.unsqueeze(-1), torch.finfo(logits.dtype).min), dim=1
+        )
+        return squash(torch.bmm(weights * strength.unsqueeze(1), mapped))  # [B, K, D]

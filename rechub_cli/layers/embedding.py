@@ -1,0 +1,164 @@
+"""Embedding tables shared by name, and the encoders that read them.
+
+B rows, L history length, G values of a multi-valued column, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rechub_cli.errors import RechubError
+from rechub_cli.features import DenseFeature, Feature, SequenceFeature, TableFeature
+
+Batch = Mapping[str, Tensor]
+
+
+def read(batch: Batch, name: str) -> Tensor:
+    """The batch's values of a feature. Raises RechubError where they are missing."""
+    if name not in batch:
+        raise RechubError(f"the batch lacks the feature {name!r}; it has {sorted(batch)}")
+    return batch[name]
+
+
+def length_mask(lengths: Tensor, width: int) -> Tensor:
+    """bool [..., width]: which of the right-padded positions are real. lengths: int64 [...]."""
+    return torch.arange(width, device=lengths.device) < lengths.unsqueeze(-1)
+
+
+def lengths_of(batch: Batch, feature: SequenceFeature, name: str | None = None) -> Tensor:
+    """Lengths of a sequence: those given, or else the count of ids that are not padding."""
+    name = name or feature.name
+    given = batch.get(f"{name}_length")
+    if given is not None:
+        return given
+    if feature.padding_idx is None:
+        raise RechubError(
+            f"the batch lacks {name}_length: give the lengths, or declare padding_idx in {name}"
+        )
+    return (read(batch, name) != feature.padding_idx).sum(-1)
+
+
+class EmbeddingTables(nn.Module):
+    """One table a name; features that share a name share the table.
+
+    Rows start at N(0, 1/D), so that a vector's norm is about 1; the padding row stays 0.
+    """
+
+    def __init__(self, features: Iterable[Feature]) -> None:
+        super().__init__()
+        self.tables = nn.ModuleDict()
+        for feature in features:
+            if isinstance(feature, DenseFeature) or module_key(feature.table) in self.tables:
+                continue
+            table = nn.Embedding(
+                feature.vocab_size, feature.embed_dim, padding_idx=feature.padding_idx
+            )
+            nn.init.normal_(table.weight, std=feature.embed_dim**-0.5)
+            if feature.padding_idx is not None:
+                with torch.no_grad():
+                    table.weight[feature.padding_idx] = 0.0
+            self.tables[module_key(feature.table)] = table
+
+    def lookup(self, feature: TableFeature, ids: Tensor) -> Tensor:
+        """ids int64 [...] -> [..., D]. Raises RechubError for an id beyond the vocabulary."""
+        try:
+            found: Tensor = self.tables[module_key(feature.table)](ids)
+        except IndexError:
+            raise RechubError(
+                f"{feature.name}: ids {int(ids.min())}..{int(ids.max())} in the batch; allowed: "
+                f"0..{feature.vocab_size - 1} (vocab_size={feature.vocab_size})"
+            ) from None
+        return found
+
+    def pooled(self, feature: SequenceFeature, ids: Tensor, lengths: Tensor) -> Tensor:
+        """Mean or sum over the last axis of right-padded ids [..., G] -> [..., D]."""
+        mask = length_mask(lengths, ids.shape[-1]).unsqueeze(-1)  # [..., G, 1]
+        total = (self.lookup(feature, ids) * mask).sum(-2)  # [..., D]
+        if feature.pooling == "sum":
+            return total
+        return total / lengths.clamp(min=1).unsqueeze(-1)
+
+
+def module_key(name: str) -> str:
+    """A feature's name as a module's name, which may hold no dot."""
+    return name.replace(".", "\N{ONE DOT LEADER}")
+
+
+class ConcatEncoder(nn.Module):
+    """Embeds features and concatenates them: [B, sum of widths]."""
+
+    def __init__(self, tables: EmbeddingTables, features: Sequence[Feature]) -> None:
+        super().__init__()
+        self.tables = tables
+        self.features = tuple(features)
+        self.dense = nn.ModuleDict(
+            {
+                module_key(f.name): nn.Linear(1, f.embed_dim)
+                for f in features
+                if isinstance(f, DenseFeature) and f.embed_dim > 1
+            }
+        )
+        self.out_dim = sum(f.embed_dim for f in features)
+
+    def forward(self, batch: Batch) -> Tensor:
+        parts = [self._one(batch, f) for f in self.features]
+        return torch.cat(parts, dim=-1)
+
+    def _one(self, batch: Batch, feature: Feature) -> Tensor:
+        values = read(batch, feature.name)
+        if isinstance(feature, DenseFeature):
+            column = values.float().unsqueeze(-1)  # [B, 1]
+            if feature.embed_dim == 1:
+                return column
+            projected: Tensor = self.dense[module_key(feature.name)](column)
+            return projected
+        if isinstance(feature, SequenceFeature):
+            return self.tables.pooled(feature, values, lengths_of(batch, feature))
+        return self.tables.lookup(feature, values)
+
+
+class ItemEncoder(nn.Module):
+    """One vector an item: its id's embedding plus one a side feature, each brought to width D.
+
+    The same encoder reads candidates and, under the names of the history columns, past items.
+    features: the item features, the id first; D is the id's embed_dim.
+    """
+
+    def __init__(self, tables: EmbeddingTables, features: Sequence[Feature]) -> None:
+        super().__init__()
+        self.tables = tables
+        self.features = tuple(features)
+        self.out_dim = self.features[0].embed_dim
+        self.project = nn.ModuleDict()
+        for feature in self.features:
+            width = 1 if isinstance(feature, DenseFeature) else feature.embed_dim
+            if width != self.out_dim or isinstance(feature, DenseFeature):
+                layer = nn.Linear(width, self.out_dim, bias=False)
+                nn.init.xavier_uniform_(layer.weight)
+                self.project[module_key(feature.name)] = layer
+
+    def forward(self, batch: Batch, names: Mapping[str, str] | None = None) -> Tensor:
+        """names: item feature -> the batch's key; features without a key are left out."""
+        total: Tensor | None = None
+        for feature in self.features:
+            name = feature.name if names is None else names.get(feature.name)
+            if name is None:
+                continue
+            part = self._one(batch, feature, name)
+            total = part if total is None else total + part
+        assert total is not None
+        return total
+
+    def _one(self, batch: Batch, feature: Feature, name: str) -> Tensor:
+        values = read(batch, name)
+        if isinstance(feature, DenseFeature):
+            part = values.float().unsqueeze(-1)
+        elif isinstance(feature, SequenceFeature):
+            part = self.tables.pooled(feature, values, lengths_of(batch, feature, name))
+        else:
+            part = self.tables.lookup(feature, values)
+        key = module_key(feature.name)
+        return self.project[key](part) if key in self.project else part

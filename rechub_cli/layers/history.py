@@ -1,0 +1,116 @@
+"""Histories as vectors, and their pooling. B rows, L length, D width, M distinct items.
+
+A batch holds a history in one of two forms with equal results: ids [B, L] a column, or the M
+distinct items of the batch, ids [M] a column, with ``history_index`` int64 [B, L] into them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rechub_cli.features import DenseFeature, HistoryColumn, SequenceFeature
+from rechub_cli.layers.embedding import (
+    Batch,
+    EmbeddingTables,
+    ItemEncoder,
+    length_mask,
+    lengths_of,
+    read,
+)
+
+HISTORY_INDEX = "history_index"
+POOLINGS = ("mean", "recency")
+
+
+def history_lengths(batch: Batch, history: Sequence[HistoryColumn]) -> Tensor:
+    """int64 [B]."""
+    return lengths_of(batch, history[0].feature)
+
+
+class HistoryEncoder(nn.Module):
+    """The past items as vectors [B, L, D], by the encoder that reads the candidates."""
+
+    def __init__(self, encoder: ItemEncoder, history: Sequence[HistoryColumn]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.names = {c.item_feature.name: c.feature.name for c in history}
+
+    def forward(self, batch: Batch) -> Tensor:
+        vectors: Tensor = self.encoder(batch, self.names)
+        return _expand(batch, vectors)
+
+
+class ColumnEncoder(nn.Module):
+    """Each history column by its own table, concatenated: [B, L, sum of widths]."""
+
+    def __init__(self, tables: EmbeddingTables, history: Sequence[HistoryColumn]) -> None:
+        super().__init__()
+        self.tables = tables
+        self.history = tuple(history)
+        self.out_dim = sum(c.feature.embed_dim for c in history)
+
+    def forward(self, batch: Batch) -> Tensor:
+        return _expand(batch, torch.cat([self._one(batch, c) for c in self.history], dim=-1))
+
+    def _one(self, batch: Batch, column: HistoryColumn) -> Tensor:
+        feature, item_feature = column.feature, column.item_feature
+        assert not isinstance(item_feature, DenseFeature)
+        ids = read(batch, feature.name)
+        if isinstance(item_feature, SequenceFeature):
+            lengths = lengths_of(batch, item_feature, feature.name)
+            return self.tables.pooled(item_feature, ids, lengths)
+        return self.tables.lookup(item_feature, ids)
+
+
+def _expand(batch: Batch, vectors: Tensor) -> Tensor:
+    index = batch.get(HISTORY_INDEX)
+    return vectors if index is None else nn.functional.embedding(index, vectors)
+
+
+def positions_from_end(lengths: Tensor, width: int) -> Tensor:
+    """int64 [B, width]: 0 at the most recent item of each row; padding is clamped to 0."""
+    steps = torch.arange(width, device=lengths.device)
+    return (lengths.unsqueeze(-1) - 1 - steps).clamp(min=0)
+
+
+class HistoryPooling(nn.Module):
+    """Pools [B, L, D] to one vector a row; an empty history gives zeros.
+
+    kind: ``mean`` (Covington 2016, section 3.2) gives [B, D]. ``recency`` gives [B, 2 D]: the
+        mean under weights softmax(r), r learned by the position counted from the end, beside
+        the last item's vector. Not in the paper; it tells a set of items from an order.
+    max_len: positions with a weight of their own; older ones share the last.
+    """
+
+    def __init__(self, dim: int, *, kind: str, max_len: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.out_dim = dim if kind == "mean" else 2 * dim
+        self.max_len = max_len
+        if kind == "recency":
+            self.recency = nn.Parameter(torch.zeros(max_len))
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        width = vectors.shape[1]
+        mask = length_mask(lengths, width)  # [B, L]
+        if self.kind == "mean":
+            weights = mask / lengths.clamp(min=1).unsqueeze(-1)
+            return _weighted_sum(weights, vectors)
+        position = positions_from_end(lengths, width)
+        scores = self.recency[position.clamp(max=self.max_len - 1)]
+        # Zeros for an empty row: softmax over nothing would be NaN.
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        weights = torch.softmax(scores, dim=-1) * mask
+        last = (position == 0) & mask
+        return torch.cat(
+            [_weighted_sum(weights, vectors), _weighted_sum(last.to(vectors.dtype), vectors)],
+            dim=-1,
+        )
+
+
+def _weighted_sum(weights: Tensor, vectors: Tensor) -> Tensor:
+    """[B, L] and [B, L, D] -> [B, D]."""
+    return torch.bmm(weights.unsqueeze(1), vectors).squeeze(1)

@@ -1,0 +1,90 @@
+"""Multi-layer perceptron of the towers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from rechub_cli.errors import RechubError
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "prelu": nn.PReLU,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "leaky_relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+}
+NORMS = ("none", "batch", "layer")
+
+
+@dataclass(frozen=True)
+class MLPParams:
+    """dims: widths of the layers, the output last. dropout: in [0, 1), after hidden layers.
+    activation: a name of ACTIVATIONS. norm: none, batch or layer, before the activation."""
+
+    dims: tuple[int, ...]
+    dropout: float = 0.0
+    activation: str = "relu"
+    norm: str = "none"
+
+    @classmethod
+    def parse(cls, params: MLPParams | dict[str, object], *, name: str) -> MLPParams:
+        """Read ``user_params`` / ``item_params`` as a user writes them."""
+        if isinstance(params, MLPParams):
+            return params
+        unknown = sorted(set(params) - {"dims", "dropout", "activation", "norm"})
+        if unknown or "dims" not in params:
+            raise RechubError(
+                f"{name} has the keys {sorted(params)}; needed: dims; allowed beside it: "
+                "dropout, activation, norm"
+            )
+        dims = params["dims"]
+        if not isinstance(dims, Sequence) or not dims or any(int(d) < 1 for d in dims):
+            raise RechubError(f"{name}.dims={dims!r}; allowed: a list of widths >= 1")
+        parsed = cls(**{**params, "dims": tuple(int(d) for d in dims)})  # type: ignore[arg-type]
+        if parsed.activation not in ACTIVATIONS or parsed.norm not in NORMS:
+            raise RechubError(
+                f"{name}: activation={parsed.activation!r}, norm={parsed.norm!r}; allowed: "
+                f"{sorted(ACTIVATIONS)} and {list(NORMS)}"
+            )
+        if not 0 <= parsed.dropout < 1:
+            raise RechubError(f"{name}.dropout={parsed.dropout}; allowed: 0 <= dropout < 1")
+        return parsed
+
+
+class MLP(nn.Module):
+    """Hidden layers of linear, norm, activation, dropout; the last layer is linear.
+
+    in_dim: width of the input [..., in_dim]; the output is [..., params.dims[-1]].
+    """
+
+    def __init__(self, in_dim: int, params: MLPParams) -> None:
+        super().__init__()
+        widths = (in_dim, *params.dims)
+        layers: list[nn.Module] = []
+        for before, after in zip(widths[:-2], widths[1:-1], strict=True):
+            layers += [_linear(before, after), *_norm(params.norm, after)]
+            layers += [ACTIVATIONS[params.activation](), nn.Dropout(params.dropout)]
+        layers.append(_linear(widths[-2], widths[-1]))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layers(x)
+        return out
+
+
+def _linear(before: int, after: int) -> nn.Linear:
+    layer = nn.Linear(before, after)
+    nn.init.xavier_uniform_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _norm(kind: str, width: int) -> list[nn.Module]:
+    if kind == "none":
+        return []
+    return [nn.BatchNorm1d(width) if kind == "batch" else nn.LayerNorm(width)]

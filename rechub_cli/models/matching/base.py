@@ -1,0 +1,126 @@
+"""The contract of every matching model.
+
+B rows, N items, K interests, D width, Q queries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from rechub_cli.errors import RechubError
+from rechub_cli.features import Feature, FeatureSchema
+from rechub_cli.layers.embedding import Batch, ItemEncoder
+from rechub_cli.layers.mlp import MLPParams
+
+SIMILARITIES = ("cosine", "dot")
+UserParams = MLPParams | dict[str, Any]
+
+
+class MatchingModel(nn.Module):
+    """Two towers whose vectors are compared by a plain inner product, divided by temperature.
+
+    ``user_tower(batch)`` gives [B, D], or [B, K, D] for K interests of which an unused one
+    repeats interest 0; ``item_tower(batch)`` gives [N, D]. Both are normalised where the
+    similarity is cosine. Towers read batches keyed by feature name and hold no mode.
+
+    user_features, item_features: see FeatureSchema; the first item feature is the item's id.
+    temperature: > 0, divides every score. similarity: cosine or dot.
+    """
+
+    name: ClassVar[str]
+    user_tower: nn.Module
+    item_tower: nn.Module
+
+    def __init__(
+        self,
+        user_features: Sequence[Feature],
+        item_features: Sequence[Feature],
+        *,
+        temperature: float,
+        similarity: str,
+    ) -> None:
+        super().__init__()
+        self.schema = FeatureSchema(user_features, item_features)
+        if not item_features:
+            raise RechubError(f"{type(self).__name__} needs at least one item feature: its id")
+        if not temperature > 0:
+            raise RechubError(f"temperature={temperature}; allowed: any number above 0")
+        if similarity not in SIMILARITIES:
+            raise RechubError(f"similarity={similarity!r}; allowed: {', '.join(SIMILARITIES)}")
+        self.temperature = temperature
+        self.similarity = similarity
+
+    def queries(self, user_vectors: Tensor, positive: Tensor) -> Tensor:
+        """One query a row [Q, D] from user vectors [Q, D] or [Q, K, D] and the positives [Q, D].
+
+        Of several interests the one that scores the positive best is taken (hard selection).
+        """
+        if user_vectors.dim() == 2:
+            return user_vectors
+        best = torch.einsum("qkd,qd->qk", user_vectors, positive).argmax(dim=1)
+        return user_vectors[torch.arange(len(best), device=best.device), best]
+
+    def scores(self, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
+        """Serving scores [B, N]: inner product / temperature, the best interest's where K > 1."""
+        products = user_vectors @ item_vectors.T
+        if products.dim() == 3:
+            products = products.amax(dim=1)
+        return products / self.temperature
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Scores of aligned rows, [B]: the user of a row against the item of the same row."""
+        items = self.item_tower(batch)
+        return (self.queries(self.user_tower(batch), items) * items).sum(-1) / self.temperature
+
+
+class Normalised(nn.Module):
+    """Ends a tower: unit vectors under cosine, the vectors themselves under dot."""
+
+    def __init__(self, similarity: str) -> None:
+        super().__init__()
+        self.cosine = similarity == "cosine"
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return nn.functional.normalize(vectors, dim=-1) if self.cosine else vectors
+
+
+class EncodedItemTower(nn.Module):
+    """The item encoder's vector, normalised where the similarity is cosine: [N, D]."""
+
+    def __init__(self, encoder: ItemEncoder, similarity: str) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.end = Normalised(similarity)
+
+    def forward(self, batch: Batch) -> Tensor:
+        out: Tensor = self.end(self.encoder(batch))
+        return out
+
+
+def require_history(model: MatchingModel) -> None:
+    """Raise RechubError where no user feature is a history of the item id."""
+    item_id = model.schema.item_features[0].name
+    history = model.schema.history
+    if not history or history[0].item_feature.name != item_id:
+        raise RechubError(
+            f"{type(model).__name__} reads the user's history: add "
+            f"SequenceFeature('history', ..., shared_with={item_id!r}) to user_features"
+        )
+
+
+def require_width(params: MLPParams, dim: int, *, name: str) -> None:
+    """Raise RechubError where a user MLP does not end in the width of the item vectors."""
+    if params.dims[-1] != dim:
+        raise RechubError(
+            f"{name}.dims={list(params.dims)} ends in {params.dims[-1]}, and the item vectors "
+            f"have {dim} coordinates: the last width must be {dim}"
+        )
+
+
+def tower_inputs(features: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+    """The part of a batch that a tower declares."""
+    return {name: features[name] for name in names if name in features}

@@ -1,0 +1,91 @@
+"""Checkpoints: safetensors and JSON in one folder, swapped in whole; nothing is pickled."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from rechub_cli.errors import RechubError
+
+TENSORS, STATE = "model.safetensors", "state.json"
+
+
+def model_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and buffer once, under its first name (shared tables are one tensor)."""
+    named = [*model.named_parameters(), *model.named_buffers()]
+    return {name: t.detach().cpu().contiguous() for name, t in named}
+
+
+def load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy tensors of ``model_tensors`` into a model of the same build."""
+    own = dict([*model.named_parameters(), *model.named_buffers()])
+    if own.keys() != tensors.keys():
+        raise RechubError(
+            f"the checkpoint has other tensors than the model; only there: "
+            f"{sorted(tensors.keys() - own.keys())}, missing: {sorted(own.keys() - tensors.keys())}"
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if tensor.shape != tensors[name].shape:
+                raise RechubError(
+                    f"{name} is {list(tensors[name].shape)} in the checkpoint and "
+                    f"{list(tensor.shape)} in the model"
+                )
+            tensor.copy_(tensors[name])
+
+
+def save_checkpoint(folder: Path, model: nn.Module, state: dict[str, Any]) -> None:
+    """Write ``folder`` whole: a reader sees the old checkpoint or the new one.
+
+    state: plain data beside the tensors (epoch, step, metrics).
+    """
+    fresh, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("new", "old"))
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    save_file(model_tensors(model), fresh / TENSORS)
+    (fresh / STATE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n")
+    for name in (TENSORS, STATE):
+        _sync(fresh / name)
+    _sync(fresh)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(fresh, folder)
+    _sync(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path, model: nn.Module) -> dict[str, Any]:
+    """Fill the model from a checkpoint folder and return its state.
+
+    Raises RechubError where it is missing, cut short or of another model.
+    """
+    if not folder.exists():
+        # A kill between the two renames of ``save_checkpoint`` leaves the old one aside.
+        aside = folder.with_name(f".{folder.name}.old")
+        folder = aside if aside.exists() else folder
+    try:
+        tensors = load_file(folder / TENSORS)
+        state: dict[str, Any] = json.loads((folder / STATE).read_text())
+    except FileNotFoundError as error:
+        raise RechubError(f"no checkpoint at {folder}: {error.filename} is missing") from None
+    except (SafetensorError, ValueError) as error:
+        raise RechubError(f"the checkpoint at {folder} is damaged: {error}") from None
+    load_tensors(model, tensors)
+    return state
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

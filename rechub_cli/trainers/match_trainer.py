@@ -1,0 +1,354 @@
+"""The training loop: short, ours, the same from the shell and from Python."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rechub_cli.data.batches import TrainBatch, TrainLoader
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.errors import ConfigError, GateError, RechubError
+from rechub_cli.evaluation.model_scores import evaluate_model
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.suggest import did_you_mean
+from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
+from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
+from rechub_cli.trainers.objectives import (
+    FullSoftmax,
+    ItemTable,
+    Objective,
+    RowObjective,
+    SampledLoss,
+)
+from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
+from rechub_cli.trainers.reporter import EpochResult, Reporter
+
+MODES = ("pointwise", "pairwise", "listwise")
+MODE_LOSSES = {"pointwise": "bce", "pairwise": "bpr", "listwise": "softmax"}
+
+
+@dataclass(frozen=True)
+class NegativeOptions:
+    """sampler: full (listwise only) | uniform | popularity | in_batch | mixed.
+
+    num_negatives, alpha: see NegativeSampler. logq: correct by the expected counts; None: yes
+    in listwise mode.
+    """
+
+    sampler: str
+    num_negatives: int | None = None
+    alpha: float | None = None
+    logq: bool | None = None
+
+
+DEFAULT_NEGATIVES = {
+    "pointwise": NegativeOptions("uniform", 32),
+    "pairwise": NegativeOptions("uniform", 32),
+    "listwise": NegativeOptions("full"),
+}
+
+
+class MatchTrainer:
+    """Trains a matching model and keeps the best epoch.
+
+    model: a MatchingModel. mode: 0 or pointwise, 1 or pairwise, 2 or listwise.
+    optimizer_params: ``{"name", "lr", "weight_decay"}``. n_epoch: most epochs, >= 1.
+    negatives: NegativeOptions for data of ``load_interactions``; other loaders bring their own.
+    batch_size: rows a batch, for data of ``load_interactions``.
+    patience: epochs without a better monitor before the end; None: never stop early.
+    monitor: the validation metric that picks the best epoch, e.g. ndcg@10. top_k, mask_seen: of
+        the validation. schedule, warmup_steps: see build_schedule. clip_norm: largest gradient
+        norm. accumulate: batches a step. device: auto, cpu or cuda. threads: CPU threads; None
+        leaves torch's. seed: of batches, negatives and dropout. run_dir: where checkpoints go;
+        None keeps the best epoch in memory only.
+    """
+
+    def __init__(
+        self,
+        model: MatchingModel,
+        mode: int | str = 0,
+        optimizer_params: Mapping[str, Any] | None = None,
+        n_epoch: int = 10,
+        *,
+        negatives: NegativeOptions | None = None,
+        batch_size: int = 512,
+        patience: int | None = 5,
+        monitor: str = "ndcg@10",
+        top_k: Sequence[int] = (5, 10, 20, 50),
+        mask_seen: bool = True,
+        schedule: str = "constant",
+        warmup_steps: int = 0,
+        clip_norm: float | None = None,
+        accumulate: int = 1,
+        device: str = "auto",
+        threads: int | None = None,
+        seed: int = 0,
+        run_dir: Path | str | None = None,
+        reporter: Reporter | None = None,
+    ) -> None:
+        if n_epoch < 1:
+            raise ConfigError(f"n_epoch={n_epoch}; allowed: integers >= 1")
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.mode = parse_mode(mode)
+        self.device = pick_device(device)
+        self.model = model.to(self.device)
+        self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
+        self.n_epoch, self.batch_size = n_epoch, batch_size
+        self.negatives = negatives or DEFAULT_NEGATIVES[self.mode]
+        self.patience, self.monitor = patience, monitor
+        self.top_k, self.mask_seen = tuple(top_k), mask_seen
+        self.schedule, self.warmup_steps = schedule, warmup_steps
+        self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
+        self.checkpoints = None if run_dir is None else Path(run_dir) / "checkpoints"
+        self.reporter = reporter or Reporter()
+        self.history: list[EpochResult] = []
+
+    def fit(
+        self, train: MatchData | Iterable[Any], valid: MatchData | None = None
+    ) -> list[EpochResult]:
+        """Train, and leave the model at its best epoch.
+
+        train: data of ``load_interactions``, or any iterable of ``(features dict, label)``.
+        valid: data whose validation queries pick the best epoch; None: those of ``train`` where
+            it is such data, else the last epoch is the best.
+
+        Returns one EpochResult an epoch. Raises GateError on a loss that is not finite.
+        """
+        valid = train if valid is None and isinstance(train, MatchData) else valid
+        steps = self._steps(train)
+        optimizer = build_optimizer(self.model, self.optimizer_params)
+        scheduler = build_schedule(
+            optimizer,
+            name=self.schedule,
+            warmup_steps=self.warmup_steps,
+            total_steps=self.n_epoch * -(-(steps.length or 1) // self.accumulate),
+        )
+        torch.manual_seed(self.seed)  # dropout
+        self.reporter.start(n_epoch=self.n_epoch, steps=steps.length, monitor=self.monitor)
+        best_tensors, reason = model_tensors(self.model), f"all {self.n_epoch} epochs done"
+        for epoch in range(1, self.n_epoch + 1):
+            result = self._epoch(steps, epoch, optimizer, scheduler, valid)
+            self.history.append(result)
+            if result.best_epoch in (epoch, None):
+                best_tensors = model_tensors(self.model)
+                self._save("best", result)
+            self._save("last", result)
+            self.reporter.epoch(result)
+            if self._exhausted(result):
+                reason = f"no better {self.monitor} for {self.patience} epochs"
+                break
+        load_tensors(self.model, best_tensors)
+        self.model.eval()
+        self.reporter.stop(reason)
+        return self.history
+
+    def evaluate(
+        self,
+        data: MatchData,
+        *,
+        split: str = "test",
+        top_k: Sequence[int] | None = None,
+        mask_seen: bool | None = None,
+    ) -> dict[str, float]:
+        """Metrics under exact full ranking; see evaluate_model."""
+        mask = self.mask_seen if mask_seen is None else mask_seen
+        top_k = top_k or self.top_k
+        return evaluate_model(self.model, data, split=split, top_k=top_k, mask_seen=mask)[0]
+
+    def export_onnx(self, path: Path | str, mode: str) -> None:
+        """Write one tower. mode: user or item. See export.onnx for the inputs of the file."""
+        from rechub_cli.export.onnx import export_tower  # noqa: PLC0415 - seconds to import
+
+        export_tower(self.model, Path(path), tower=mode)
+
+    def _epoch(
+        self,
+        steps: Steps,
+        epoch: int,
+        optimizer: torch.optim.Optimizer,
+        scheduler: torch.optim.lr_scheduler.LambdaLR,
+        valid: MatchData | None,
+    ) -> EpochResult:
+        start, total, rows, count = time.perf_counter(), 0.0, 0, 0
+        self.model.train()
+        optimizer.zero_grad(set_to_none=True)
+        for count, (loss, size) in enumerate(steps.losses(epoch), start=1):  # noqa: B007
+            value = loss.item()
+            self._guard(value, epoch, count)
+            (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
+            if count % self.accumulate == 0 or count == steps.length:
+                self._step(optimizer, scheduler)
+            total, rows = total + value, rows + size
+            self.reporter.step(epoch=epoch, step=count, loss=value, rows=rows)
+        if count == 0:
+            raise RechubError("the training data hold no batch")
+        seconds = time.perf_counter() - start
+        metrics = {} if valid is None else self.evaluate(valid, split="valid")
+        best, best_epoch = self._best(epoch, metrics)
+        return EpochResult(
+            epoch, total / count, rows / seconds, seconds, metrics, best, best_epoch
+        )
+
+    def _step(
+        self, optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR
+    ) -> None:
+        if self.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def _guard(self, loss: float, epoch: int, step: int) -> None:
+        if math.isfinite(loss):
+            return
+        kept = "" if self.checkpoints is None else f" The last full epoch is in {self.checkpoints}."
+        raise GateError(
+            f"the loss is {loss} at epoch {epoch}, step {step}: lower optimizer_params.lr, set "
+            f"clip_norm, or raise temperature.{kept}"
+        )
+
+    def _best(self, epoch: int, metrics: dict[str, float]) -> tuple[float | None, int | None]:
+        if not metrics:
+            return None, None
+        if self.monitor not in metrics:
+            raise ConfigError(
+                f"monitor={self.monitor!r}; allowed: {', '.join(metrics)}."
+                + did_you_mean(self.monitor, metrics)
+            )
+        value = metrics[self.monitor]
+        last = self.history[-1] if self.history else None
+        if last is None or last.best is None or value > last.best:
+            return value, epoch
+        return last.best, last.best_epoch
+
+    def _exhausted(self, result: EpochResult) -> bool:
+        if self.patience is None or result.best_epoch is None:
+            return False
+        return result.epoch - result.best_epoch >= self.patience
+
+    def _save(self, name: str, result: EpochResult) -> None:
+        if self.checkpoints is None:
+            return
+        state = {"epoch": result.epoch, "loss": result.loss, "valid": result.metrics}
+        save_checkpoint(self.checkpoints / name, self.model, state)
+
+    def _steps(self, train: MatchData | Iterable[Any]) -> Steps:
+        if isinstance(train, MatchData):
+            return self._catalogue_steps(train)
+        objective = RowObjective(self.model, self.mode)
+        length = len(train) if hasattr(train, "__len__") else None
+
+        def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
+            for item in train:
+                features, label = row_batch(item, self.device)
+                yield objective(features, label), len(label)
+
+        return Steps(losses, length)
+
+    def _catalogue_steps(self, data: MatchData) -> Steps:
+        loader = data.train_loader(batch_size=self.batch_size, seed=self.seed)
+        objective = self._objective(data, loader)
+
+        def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+            for batch in loader.epoch(epoch):
+                yield objective(to_device(batch, self.device), generator), len(batch.target)
+
+        return Steps(losses, len(loader))
+
+    def _objective(self, data: MatchData, loader: TrainLoader) -> Objective:
+        table = ItemTable(self.model, data.encoded.item, oov_share=data.options.oov_share)
+        table.to(self.device)
+        options = self.negatives
+        if options.sampler == "full":
+            if self.mode != "listwise":
+                raise ConfigError(f"sampler=full works in listwise mode only, not in {self.mode}")
+            return FullSoftmax(self.model, table, data.trained_items.to(self.device))
+        listwise = self.mode == "listwise"
+        return SampledLoss(
+            self.model,
+            table,
+            NegativeSampler(
+                options.sampler,
+                data.trained_items,
+                data.train_counts,
+                num_negatives=options.num_negatives or 0,
+                alpha=1.0 if options.alpha is None else options.alpha,
+            ),
+            loss=MODE_LOSSES[self.mode],
+            shared=listwise,
+            logq=listwise and options.logq is not False,
+            known=None
+            if listwise
+            else KnownPairs(loader.user, loader.target, num_items=len(data.catalogue)),
+        )
+
+
+@dataclass(frozen=True)
+class Steps:
+    """losses(epoch) yields (loss, rows) a batch; length: batches an epoch, where known."""
+
+    losses: Callable[[int], Iterator[tuple[Tensor, int]]]
+    length: int | None
+
+
+def parse_mode(mode: int | str) -> str:
+    """The mode's name. Raises ConfigError for another than 0, 1, 2 or the names."""
+    if mode in MODES:
+        return str(mode)
+    if isinstance(mode, int) and not isinstance(mode, bool) and 0 <= mode < len(MODES):
+        return MODES[mode]
+    raise ConfigError(
+        f"mode={mode!r}; allowed: 0 or 'pointwise', 1 or 'pairwise', 2 or 'listwise'."
+        + did_you_mean(str(mode), MODES)
+    )
+
+
+def pick_device(name: str) -> torch.device:
+    """auto: CUDA where there is one. Raises ConfigError for cuda without one."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device={name!r}; allowed: auto, cpu, cuda")
+    found = torch.cuda.is_available()
+    if name == "cuda" and not found:
+        raise ConfigError("device=cuda, and torch finds no CUDA GPU here: use device=auto or cpu")
+    return torch.device("cuda" if found and name != "cpu" else "cpu")
+
+
+def to_device(batch: TrainBatch, device: torch.device) -> TrainBatch:
+    if device.type == "cpu":
+        return batch
+    return TrainBatch(
+        {name: t.to(device, non_blocking=True) for name, t in batch.features.items()},
+        batch.target.to(device),
+        batch.user.to(device),
+        None if batch.weight is None else batch.weight.to(device),
+    )
+
+
+def row_batch(item: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
+    """One item of a user's DataLoader. Raises RechubError where it is no (features, label)."""
+    if not (isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], Mapping)):
+        raise RechubError(
+            f"the DataLoader yields {type(item).__name__}; needed: (dict of tensors, label)"
+        )
+    features = {name: _move(value, device) for name, value in item[0].items()}
+    label = item[1]
+    if not isinstance(label, Tensor):
+        raise RechubError(f"the label is a {type(label).__name__}; needed: a tensor [B]")
+    return features, label.to(device)
+
+
+def _move(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _move(v, device) for name, v in value.items()}
+    if not isinstance(value, Tensor):
+        raise RechubError(f"a feature is a {type(value).__name__}; needed: a tensor")
+    return value.to(device)

@@ -1,0 +1,183 @@
+"""From a batch to a loss: what is compared with what.
+
+Q rows, N negatives, C candidates, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rechub_cli.data.batches import TrainBatch, replace_by_oov
+from rechub_cli.errors import RechubError
+from rechub_cli.features import SparseFeature
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.trainers.losses import PAIR_LOSSES, corrected, full_softmax, labelled_bce
+from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
+
+
+class ItemTable:
+    """The item tower's inputs of any catalogue rows; a share of the ids is OOV in training.
+
+    tensors: feature name -> [I + 1, ...]. oov_share: share of ids replaced, in 0..1.
+    """
+
+    def __init__(
+        self, model: MatchingModel, tensors: Mapping[str, Tensor], *, oov_share: float
+    ) -> None:
+        self.tensors = dict(tensors)
+        self.oov_share = oov_share
+        self.sparse = [f.name for f in model.schema.item_features if isinstance(f, SparseFeature)]
+        # An item that is nothing but its id has no meaning as an unknown one.
+        self.replace = len(model.schema.item_features) > 1
+
+    def to(self, device: torch.device) -> ItemTable:
+        self.tensors = {name: t.to(device) for name, t in self.tensors.items()}
+        return self
+
+    def __call__(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        features = {name: t[rows] for name, t in self.tensors.items()}
+        if self.replace:
+            for name in self.sparse:
+                ids = features[name]
+                features[name] = replace_by_oov(ids, self.oov_share, generator)
+        return features
+
+
+class Objective(Protocol):
+    def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor: ...
+
+
+@dataclass
+class FullSoftmax:
+    """Softmax over every trained item.
+
+    items: the catalogue rows that are candidates, int64 [C], ascending.
+    """
+
+    model: MatchingModel
+    table: ItemTable
+    items: Tensor
+
+    def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
+        vectors = self.model.item_tower(self.table(self.items, generator))  # [C, D]
+        target = torch.searchsorted(self.items, batch.target)
+        users = self.model.user_tower(batch.features)
+        queries = self.model.queries(users, vectors[target])
+        return full_softmax(
+            queries,
+            vectors,
+            target,
+            temperature=self.model.temperature,
+            weight=batch.weight,
+        )
+
+
+@dataclass
+class SampledLoss:
+    """A positive against drawn negatives.
+
+    loss: a name of PAIR_LOSSES. shared: one draw for the whole batch, else one a row.
+    logq: correct every score by the log of its expected count.
+    known: pairs that are no negatives; None excludes only the row's own target.
+    """
+
+    model: MatchingModel
+    table: ItemTable
+    sampler: NegativeSampler
+    loss: str
+    shared: bool
+    logq: bool
+    known: KnownPairs | None
+
+    def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
+        drawn = self.sampler.draw(batch.target, generator, shared=self.shared)
+        rows, where = torch.unique(
+            torch.cat([batch.target, drawn.rows.flatten()]), return_inverse=True
+        )
+        vectors = self.model.item_tower(self.table(rows, generator))
+        positives = vectors[where[: len(batch.target)]]  # [Q, D]
+        negatives = torch.nn.functional.embedding(where[len(batch.target) :], vectors)
+        negatives = negatives.view(*drawn.rows.shape, -1)  # [N, D] or [Q, N, D]
+        queries = self.model.queries(self.model.user_tower(batch.features), positives)
+        queries = queries / self.model.temperature
+        positive = (queries * positives).sum(-1)
+        negative = score_negatives(queries, negatives)
+        if self.logq:
+            positive = corrected(positive, drawn.expected[batch.target])
+            negative = corrected(negative, drawn.expected[drawn.rows])
+        excluded = drawn.rows == batch.target.unsqueeze(1)
+        if self.known is not None:
+            excluded |= self.known.contains(batch.user, drawn.rows)
+        return PAIR_LOSSES[self.loss](positive, negative, excluded=excluded, weight=batch.weight)
+
+
+def score_negatives(queries: Tensor, negatives: Tensor) -> Tensor:
+    """Queries [Q, D] against shared [N, D] or own [Q, N, D] negatives: [Q, N]."""
+    if negatives.dim() == 2:
+        return queries @ negatives.T
+    return torch.bmm(negatives, queries.unsqueeze(-1)).squeeze(-1)
+
+
+NEGATIVES_KEY = "neg_items"
+
+
+@dataclass
+class RowObjective:
+    """The loss of a ``(features, label)`` batch from any DataLoader.
+
+    mode pointwise: each row is a yes (1) or a no (0). Modes pairwise and listwise: every row is
+    a positive, and its negatives are the other rows' items, or the ``neg_items`` of the batch: a
+    dict of item features [Q, N], or ids [Q, N] where the item has one feature.
+    """
+
+    model: MatchingModel
+    mode: str
+
+    def __call__(self, features: dict[str, Tensor], label: Tensor) -> Tensor:
+        self._check(features, label)
+        if self.mode == "pointwise":
+            return labelled_bce(self.model(features), label.float())
+        positives = self.model.item_tower(features)
+        queries = self.model.queries(self.model.user_tower(features), positives)
+        queries = queries / self.model.temperature
+        negatives, excluded = self._negatives(features, positives)
+        return PAIR_LOSSES["bpr" if self.mode == "pairwise" else "softmax"](
+            (queries * positives).sum(-1), score_negatives(queries, negatives), excluded=excluded
+        )
+
+    def _negatives(
+        self, features: dict[str, Tensor], positives: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        item_id = self.model.schema.item_features[0].name
+        own = features[item_id].unsqueeze(1)  # [Q, 1]
+        given = features.get(NEGATIVES_KEY)
+        if given is None:
+            return positives, features[item_id] == own
+        columns = given if isinstance(given, dict) else {item_id: given}
+        shape = columns[item_id].shape
+        flat = {name: t.flatten(0, 1) for name, t in columns.items()}
+        vectors = self.model.item_tower(flat)
+        return vectors.view(*shape, -1), columns[item_id] == own
+
+    def _check(self, features: dict[str, Tensor], label: Tensor) -> None:
+        rows = len(features[self.model.schema.item_features[0].name])
+        if label.shape != (rows,):
+            raise RechubError(
+                f"the labels have shape {list(label.shape)}; needed: [{rows}], one a row"
+            )
+        if self.mode == "pointwise":
+            if bool(((label < 0) | (label > 1)).any()):
+                raise RechubError(
+                    f"labels run from {label.min().item()} to {label.max().item()}; "
+                    "mode 0 (pointwise) allows 0..1"
+                )
+        elif bool((label != 1).any()):
+            raise RechubError(
+                f"a batch has {int((label != 1).sum())} labels other than 1; in mode "
+                f"{self.mode} every row is a positive: drop the others, or use mode 0 (pointwise)"
+            )

@@ -1,0 +1,37 @@
+"""What a training loop tells its watcher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """One epoch's line. loss: mean over steps. rows_per_s: training rows a second.
+
+    metrics: of the validation queries. best: the monitor's best value so far, at ``best_epoch``.
+    """
+
+    epoch: int
+    loss: float
+    rows_per_s: float
+    seconds: float
+    metrics: dict[str, float] = field(default_factory=dict)
+    best: float | None = None
+    best_epoch: int | None = None
+
+
+class Reporter:
+    """Hears of the loop's progress; this one keeps silent."""
+
+    def start(self, *, n_epoch: int, steps: int | None, monitor: str | None) -> None:
+        """Training begins. steps: batches an epoch, where known."""
+
+    def step(self, *, epoch: int, step: int, loss: float, rows: int) -> None:
+        """One batch is done."""
+
+    def epoch(self, result: EpochResult) -> None:
+        """One epoch is done and validated."""
+
+    def stop(self, reason: str) -> None:
+        """Training has ended, and why."""
