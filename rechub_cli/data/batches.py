@@ -34,11 +34,21 @@ class TrainBatch:
 class HistoryGather:
     """Makes the user tower's inputs for (user, position) pairs.
 
+    max_len: most recent items that a history keeps. distinct: give side columns once an item
+        (see layers.history); False gives them a position, as a served tower reads them.
+
     Items without an embedding row of their own are dropped from histories and the length
     shortened, through a CSR that lacks them.
     """
 
-    def __init__(self, interactions: Interactions, encoded: Encoded, *, max_len: int) -> None:
+    def __init__(
+        self,
+        interactions: Interactions,
+        encoded: Encoded,
+        *,
+        max_len: int,
+        distinct: bool = True,
+    ) -> None:
         known = encoded.item[ITEM_ID][:-1].numpy() >= FIRST
         kept = known[interactions.items]
         self.items = torch.from_numpy(interactions.items[kept].astype(np.int64))
@@ -48,6 +58,7 @@ class HistoryGather:
         self.offsets = torch.from_numpy(interactions.offsets)
         self.encoded = encoded
         self.max_len = max_len
+        self.distinct = distinct
         self.padding_row = interactions.num_items
         self.columns = [
             (c.feature.name, c.item_feature) for c in encoded.schema.history
@@ -71,7 +82,7 @@ class HistoryGather:
         event = end.clamp(max=max(len(self.known_before) - 2, 0))
         features |= {name: t[event] for name, t in self.encoded.event.items()}
         features[f"{HISTORY}_length"] = length
-        if len(self.columns) > 1:
+        if self.distinct and len(self.columns) > 1:
             # Side columns are wide: encode each item of the batch once, not once a position.
             rows, features[HISTORY_INDEX] = torch.unique(rows, return_inverse=True)
         for name, item_feature in self.columns:

@@ -1,0 +1,114 @@
+"""One ONNX file a tower: dynamic batch and length, no trace of the machine that wrote it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from rechub_cli.errors import ConfigError
+from rechub_cli.export.contract import TOWERS, InputSpec, example_batch, tower_inputs
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.suggest import did_you_mean
+
+OPSET = 20
+OUTPUT = {"user": "user_vector", "item": "item_vector"}
+
+
+class _Positional(nn.Module):
+    """A tower that takes its inputs in the order of its contract."""
+
+    def __init__(self, tower: nn.Module, names: list[str]) -> None:
+        super().__init__()
+        self.tower = tower
+        self.names = names
+
+    def forward(self, *values: Tensor) -> Tensor:
+        out: Tensor = self.tower(dict(zip(self.names, values, strict=True)))
+        return out
+
+
+def export_tower(
+    model: MatchingModel, path: Path, *, tower: str, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write the user or item tower as ONNX (opset 20).
+
+    Inputs: see contract.tower_inputs. Output: ``user_vector`` float32 [B, D] or [B, K, D], or
+    ``item_vector`` [B, D]; a plain inner product of the two ranks. metadata: string pairs added
+    to the model's own (model, similarity, temperature, vocab sizes). The file appears whole.
+    """
+    if tower not in TOWERS:
+        raise ConfigError(
+            f"mode={tower!r}; allowed: 'user' or 'item'." + did_you_mean(str(tower), TOWERS)
+        )
+    specs = tower_inputs(model, tower)
+    proto = _trace(model, specs, tower)
+    _clean(proto)
+    pairs = {
+        "model": model.name,
+        "similarity": model.similarity,
+        "temperature": repr(float(model.temperature)),
+        **{f"vocab_size.{s.name}": str(s.vocab_size) for s in specs if s.vocab_size is not None},
+        **(metadata or {}),
+    }
+    onnx.helper.set_model_props(proto, dict(sorted(pairs.items())))
+    onnx.checker.check_model(proto, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.write_bytes(proto.SerializeToString(deterministic=True))
+    os.replace(fresh, path)
+
+
+def _trace(model: MatchingModel, specs: list[InputSpec], tower: str) -> onnx.ModelProto:
+    module = _Positional(getattr(model, f"{tower}_tower"), [s.name for s in specs])
+    training, device = model.training, next(model.parameters()).device
+    example = {name: t.to(device) for name, t in example_batch(specs).items()}
+    axes: dict[str, torch.export.Dim] = {}
+    shapes = tuple(
+        {i: axes.setdefault(axis, torch.export.Dim(_axis_name(axis))) for i, axis in enumerate(s.axes)}
+        for s in specs
+    )
+    quiet = logging.getLogger("torch.onnx")
+    level = quiet.level
+    quiet.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module.eval(),
+                tuple(example.values()),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[s.name for s in specs],
+                output_names=[OUTPUT[tower]],
+                dynamic_shapes=(shapes,),
+                verbose=False,
+            )
+    finally:
+        quiet.setLevel(level)
+        model.train(training)
+    assert program is not None
+    proto: onnx.ModelProto = program.model_proto
+    return proto
+
+
+def _axis_name(axis: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in axis)
+
+
+def _clean(proto: onnx.ModelProto) -> None:
+    """Drop what names local files, so that two folders write equal bytes."""
+    graph = proto.graph
+    for owner in (proto, graph, *graph.node, *graph.value_info, *graph.input, *graph.output):
+        del owner.metadata_props[:]
+    for owner in (*graph.initializer, *proto.functions):
+        del owner.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+    proto.doc_string = graph.doc_string = ""
