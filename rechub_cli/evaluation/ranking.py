@@ -1,0 +1,158 @@
+"""Exact ranking over the whole catalogue, in blocks of bounded memory.
+
+b queries of a block, Q queries, T distinct targets of all queries, I items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rechub_cli.data.interactions import Interactions, Ints
+from rechub_cli.data.splits import Queries
+from rechub_cli.errors import GateError
+
+Scorer = Callable[[slice], Tensor]
+"""Scores of the queries of a slice against every catalogue row: float [b, I]."""
+
+MISS = np.iinfo(np.int64).max
+"""The rank of a target that is no candidate."""
+BLOCK_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """ranks: int64 [T], 1-based, query by query. target_offsets: int64 [Q + 1]; targets: int64
+    [T] catalogue rows. top_items: int64 [Q, k], the best first, -1 where a list ends early."""
+
+    ranks: Ints
+    target_offsets: Ints
+    targets: Ints
+    top_items: Ints
+
+
+def rank_queries(
+    scorer: Scorer,
+    *,
+    interactions: Interactions,
+    queries: Queries,
+    candidates: Tensor,
+    mask_seen: bool,
+    top_k: Sequence[int],
+    block_bytes: int = BLOCK_BYTES,
+) -> Ranking:
+    """Rank every query's distinct targets among all candidates.
+
+    A target's rank is 1 + the candidates, not targets themselves, that score at least as much
+    (ties count against the model) + the query's targets before it. candidates: bool [I].
+    mask_seen: leave out the items of the query's history; a target is never left out.
+    top_k: cut-offs; top_items keeps the largest. Raises GateError on a score that is NaN.
+    """
+    targets, offsets = distinct_targets(interactions, queries)
+    width = min(max(top_k), interactions.num_items)
+    ranks = np.full(len(targets), MISS, dtype=np.int64)
+    top = np.full((len(queries), width), -1, dtype=np.int64)
+    size = max(1, block_bytes // (4 * interactions.num_items))
+    for first in range(0, len(queries), size):
+        rows = slice(first, min(first + size, len(queries)))
+        scores = _masked_scores(scorer, rows, interactions, queries, candidates, mask_seen)
+        part = slice(offsets[rows.start], offsets[rows.stop])
+        block_offsets = offsets[rows.start : rows.stop + 1] - part.start
+        owner = np.repeat(np.arange(rows.stop - rows.start), np.diff(block_offsets))
+        hidden, raw = scores
+        index = (torch.from_numpy(owner), torch.from_numpy(targets[part]))
+        hidden[index] = raw[index].masked_fill(~candidates[index[1]], -torch.inf)
+        top[rows] = _top_items(hidden, width)
+        ranks[part] = _ranks(hidden, owner, targets[part], candidates, block_offsets)
+    return Ranking(ranks, offsets, targets, top)
+
+
+def distinct_targets(interactions: Interactions, queries: Queries) -> tuple[Ints, Ints]:
+    """Each query's targets without repeats, first occurrence first: ([T], offsets [Q + 1])."""
+    counts = queries.target_end - queries.history_end
+    owner, events = ragged(queries.history_end, counts)
+    items = interactions.items[events].astype(np.int64)
+    _, first = np.unique(owner * interactions.num_items + items, return_index=True)
+    first = np.sort(first)
+    sizes = np.bincount(owner[first], minlength=len(queries))
+    return items[first], np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def ragged(start: Ints, count: Ints) -> tuple[Ints, Ints]:
+    """Rows and positions of the ranges ``start[i] : start[i] + count[i]``, one after another."""
+    owner = np.repeat(np.arange(len(start)), count)
+    begin = np.repeat(np.cumsum(count) - count, count)
+    return owner, np.repeat(start, count) + np.arange(len(owner)) - begin
+
+
+def _masked_scores(
+    scorer: Scorer,
+    rows: slice,
+    interactions: Interactions,
+    queries: Queries,
+    candidates: Tensor,
+    mask_seen: bool,
+) -> tuple[Tensor, Tensor]:
+    """The block's scores with -inf where nothing may be recommended, and as they came."""
+    raw = scorer(rows)
+    broken = torch.isnan(raw).any(dim=1)
+    if bool(broken.any()):
+        query = rows.start + int(broken.nonzero()[0])
+        raise GateError(
+            f"a score of {queries.name} query {query} (user row {queries.user[query]}) is NaN: "
+            "the model is broken; train again with a lower optimizer_params.lr"
+        )
+    hidden = raw.masked_fill(~candidates, -torch.inf)
+    if mask_seen:
+        start = interactions.offsets[queries.user[rows]]
+        owner, events = ragged(start, queries.history_end[rows] - start)
+        seen = interactions.items[events].astype(np.int64)
+        hidden[torch.from_numpy(owner), torch.from_numpy(seen)] = -torch.inf
+    return hidden, raw
+
+
+def _top_items(hidden: Tensor, width: int) -> Ints:
+    # A stable sort of the few best: equal scores come in catalogue order.
+    values, items = hidden.topk(min(width, hidden.shape[1]), dim=1)
+    items, by_item = items.sort(dim=1)
+    values = values.gather(1, by_item)
+    values, by_score = values.sort(dim=1, descending=True, stable=True)
+    items = items.gather(1, by_score)
+    return np.asarray(items.masked_fill(values == -torch.inf, -1).numpy())
+
+
+def _ranks(
+    hidden: Tensor,
+    owner: Ints,
+    targets: Ints,
+    candidates: Tensor,
+    offsets: Ints,
+) -> Ints:
+    """Ranks of a block's targets; ``hidden`` is used up."""
+    rows, columns = torch.from_numpy(owner), torch.from_numpy(targets)
+    mine = hidden[rows, columns]
+    hidden[rows, columns] = -torch.inf
+    most = int(np.diff(offsets).max(initial=0))
+    if most <= 1:
+        others = hidden[rows] if len(rows) < len(hidden) else hidden
+        ahead = (others >= mine.unsqueeze(1)).sum(dim=1)
+    else:
+        ordered = hidden.sort(dim=1).values
+        below = torch.searchsorted(ordered[rows], mine.unsqueeze(1)).squeeze(1)
+        ahead = hidden.shape[1] - below
+    ranks = 1 + ahead.numpy() + _targets_ahead(mine.numpy(), owner)
+    return np.where(candidates[columns].numpy(), ranks, MISS)
+
+
+def _targets_ahead(scores: npt.NDArray[np.float32], owner: Ints) -> Ints:
+    """How many of the same query's targets score more (equal ones: those that stand before)."""
+    order = np.lexsort((np.arange(len(owner)), -scores, owner))
+    start = np.searchsorted(owner, owner)
+    place = np.empty(len(owner), dtype=np.int64)
+    place[order] = np.arange(len(owner))
+    return place - start
