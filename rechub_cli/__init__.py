@@ -1,0 +1,53 @@
+"""rechub: retrieval recommenders trained, evaluated and exported from one declarative config."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rechub_cli._version import __version__
+
+if TYPE_CHECKING:
+    from rechub_cli.data.load import load_interactions
+    from rechub_cli.features import DenseFeature, FeatureSchema, SequenceFeature, SparseFeature
+    from rechub_cli.models.matching.dssm import DSSM
+    from rechub_cli.models.matching.mind import MIND
+    from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
+    from rechub_cli.runs import load_run
+    from rechub_cli.trainers.match_trainer import MatchTrainer, NegativeOptions
+
+# Loaded on first use: `import rechub_cli` takes no torch with it.
+_HOMES = {
+    "DSSM": "models.matching.dssm",
+    "YoutubeDNN": "models.matching.youtube_dnn",
+    "MIND": "models.matching.mind",
+    "MatchTrainer": "trainers.match_trainer",
+    "NegativeOptions": "trainers.match_trainer",
+    "SparseFeature": "features",
+    "DenseFeature": "features",
+    "SequenceFeature": "features",
+    "FeatureSchema": "features",
+    "load_interactions": "data.load",
+    "load_run": "runs",
+}
+
+__all__ = [
+    "DSSM",
+    "MIND",
+    "DenseFeature",
+    "FeatureSchema",
+    "MatchTrainer",
+    "NegativeOptions",
+    "SequenceFeature",
+    "SparseFeature",
+    "YoutubeDNN",
+    "__version__",
+    "load_interactions",
+    "load_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rechub_cli' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"rechub_cli.{_HOMES[name]}"), name)

@@ -1,0 +1,3 @@
+from rechub_cli.cli import main
+
+raise SystemExit(main())

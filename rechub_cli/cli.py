@@ -1,0 +1,165 @@
+"""The command line: the first word is the verb; nothing heavy is imported before it needs it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from rechub_cli._version import __version__
+from rechub_cli.errors import RechubError
+from rechub_cli.shell.help import VERBS, overview, verb_help
+from rechub_cli.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from rechub_cli.shell.compose import Outcome
+
+DONE, FAILED, USAGE, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code (see ``rechub --help``)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    # Spinning OpenMP threads make a busy machine several times slower; read when torch starts.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if words and words[0] == "--complete":
+        return _complete(words[1:])
+    if not words or words[0] in ("--help", "-h", "help"):
+        print(overview())
+        return DONE
+    if words[0] in ("--version", "-V"):
+        print(f"rechub {__version__}")
+        return DONE
+    signal.signal(signal.SIGTERM, _terminate)
+    folders: list[Path] = []
+    try:
+        return _dispatch(words, folders)
+    except RechubError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return _stopped("interrupted", folders, INTERRUPTED)
+    except Terminated:
+        return _stopped("terminated", folders, TERMINATED)
+    except BrokenPipeError:
+        return FAILED
+    except Exception:
+        return _bug(folders)
+    finally:
+        _remove_empty(folders)
+
+
+def _dispatch(words: list[str], folders: list[Path]) -> int:
+    verb = next((w for w in words if not w.startswith("-")), words[0])
+    if verb not in VERBS:
+        raise RechubError(
+            f"unknown command {verb!r}; allowed: {', '.join(VERBS)}.{did_you_mean(verb, VERBS)}"
+        )
+    words.remove(verb)
+    if "--help" in words or "-h" in words:
+        print(verb_help(verb))
+        return DONE
+    if verb in ("models", "data", "completion"):
+        return _plain_verb(verb, words)
+    return _hydra_verb(verb, words, folders)
+
+
+def _plain_verb(verb: str, words: list[str]) -> int:
+    if verb == "models":
+        from rechub_cli.commands import models
+
+        models.run(words)
+    elif verb == "completion":
+        from rechub_cli.shell.completion import script
+
+        print(script(words[0] if len(words) == 1 else " ".join(words)))
+    else:
+        from rechub_cli.commands import data
+
+        data.run(words)
+    return DONE
+
+
+def _hydra_verb(verb: str, words: list[str], folders: list[Path]) -> int:
+    from rechub_cli.shell.arguments import parse
+
+    arguments = parse(words)
+    from rechub_cli.commands import start
+    from rechub_cli.shell.compose import Outcome, run_verb
+
+    outcome = Outcome()
+    root, schema, command = start.COMMANDS[verb]
+
+    def noting(config: object, run_dir: Path, origin: object) -> None:
+        if verb == "train":
+            folders.append(run_dir)
+        command(config, run_dir, origin)  # type: ignore[arg-type]
+
+    try:
+        run_verb(arguments, root=root, schema=schema, command=noting, outcome=outcome)
+    except RechubError:
+        if not (arguments.sweep and len(outcome.points) > 1):
+            raise
+    finally:
+        if verb in ("train", "check"):
+            _remove_empty([folder for _, folder, _ in outcome.points])
+    return _sweep_result(outcome) if arguments.sweep else DONE
+
+
+def _sweep_result(outcome: Outcome) -> int:
+    failed, points = outcome.failed, outcome.points
+    print(f"sweep: {len(points) - len(failed)} of {len(points)} points done", file=sys.stderr)
+    for overrides, _, error in failed:
+        print(f"  failed: {overrides}: {str(error).splitlines()[0]}", file=sys.stderr)
+    return FAILED if failed else DONE
+
+
+def _complete(words: list[str]) -> int:
+    from rechub_cli.shell.completion import complete
+
+    print("\n".join(complete(" ".join(words))))
+    return DONE
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _stopped(what: str, folders: list[Path], code: int) -> int:
+    kept = [f / "checkpoints" / "last" for f in folders[-1:]]
+    kept = [f for f in kept if f.exists()]
+    where = f"the last full checkpoint is {kept[0]}" if kept else "no epoch was finished"
+    print(f"\n{what}: {where}", file=sys.stderr)
+    return code
+
+
+def _bug(folders: list[Path]) -> int:
+    folder = folders[-1] if folders and folders[-1].is_dir() else Path(tempfile.gettempdir())
+    log = folder / f"rechub-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    log.write_text(f"rechub {__version__}\n{sys.argv}\n{traceback.format_exc()}")
+    last = traceback.format_exc().strip().splitlines()[-1]
+    print(
+        f"bug in rechub: {last}\nPlease report it with the log {log}", file=sys.stderr
+    )
+    return BUG
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    """A command that failed before it wrote anything leaves no folder behind."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+            folder.parent.rmdir()
+            folder.parent.parent.rmdir()

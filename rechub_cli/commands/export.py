@@ -1,0 +1,33 @@
+"""``rechub export``: write and prove the towers of a finished run again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from rechub_cli.config.schema import ExportRunConfig
+from rechub_cli.export.bundle import export_towers
+from rechub_cli.runs import MANIFEST, load_run, read_json
+
+
+def run(config: ExportRunConfig) -> None:
+    """Export from the best checkpoint into the run's ``export`` folder."""
+    done = load_run(config.run, data_path=config.data["path"])
+    torch.set_num_threads(done.config.trainer.threads)
+    parity, files = export_towers(
+        done.model,
+        done.data,
+        Path(config.run) / "export",
+        marks=read_json(Path(config.run) / MANIFEST)["fingerprint"],
+        tolerance=config.tolerance,
+        min_overlap=config.min_overlap,
+    )
+    console = Console(highlight=False)
+    console.print(
+        f"parity: largest difference {parity['max_difference']:.1e}, top-10 overlap "
+        f"{parity['overlap']:.4f} on {parity['rows']} held-out rows"
+    )
+    for file in files:
+        console.print(f"wrote {file}", soft_wrap=True)

@@ -1,0 +1,58 @@
+"""The verbs that take a composed config: root file, schema, and what runs.
+
+Commands are imported when they start, after the first line is out: torch takes seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rechub_cli._version import __version__
+from rechub_cli.config.resolve import Origin
+from rechub_cli.config.schema import EvaluateConfig, ExportRunConfig, Node, RunConfig
+
+
+def _say(text: str) -> None:
+    print(f"rechub {__version__}  {text}", file=sys.stderr, flush=True)
+
+
+def train(config: RunConfig, run_dir: Path, origin: Origin) -> None:
+    _say(
+        f"train  model={config.model.name} data={config.data.name} "
+        f"trainer={config.trainer.mode} seed={config.seed} -> {run_dir}"
+    )
+    from rechub_cli.commands import train as command
+
+    command.run(config, run_dir, overrides=origin.overrides)
+
+
+def check(config: RunConfig, run_dir: Path, origin: Origin) -> None:
+    _say(f"check  data={config.data.name}")
+    from rechub_cli.commands import check as command
+
+    command.run(config)
+
+
+def evaluate(config: EvaluateConfig, run_dir: Path, origin: Origin) -> None:
+    _say(f"evaluate  {config.run}")
+    from rechub_cli.commands import evaluate as command
+
+    command.run(config)
+
+
+def export(config: ExportRunConfig, run_dir: Path, origin: Origin) -> None:
+    _say(f"export  {config.run}")
+    from rechub_cli.commands import export as command
+
+    command.run(config)
+
+
+COMMANDS: dict[str, tuple[str, type[Node], Callable[[Any, Path, Origin], None]]] = {
+    "train": ("train", RunConfig, train),
+    "check": ("train", RunConfig, check),
+    "evaluate": ("evaluate_run", EvaluateConfig, evaluate),
+    "export": ("export_run", ExportRunConfig, export),
+}

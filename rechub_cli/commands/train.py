@@ -1,0 +1,190 @@
+"""``rechub train``: the story of a run, from config to files."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from rechub_cli.config.schema import ListwiseTrainer, RunConfig, TowersExport
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.demo import DemoWorld
+from rechub_cli.evaluation.compare import SPLITS, baseline_metrics, rank_scorer
+from rechub_cli.export.bundle import export_towers
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.progress import ConsoleReporter
+from rechub_cli.runs import (
+    EPOCHS,
+    MANIFEST,
+    METRICS,
+    fingerprint,
+    load_data,
+    make_model,
+    protocol,
+    start_run,
+    write_json,
+)
+from rechub_cli.trainers.match_trainer import MatchTrainer, NegativeOptions
+from rechub_cli.trainers.reporter import EpochResult
+
+
+def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> None:
+    """Train, rank beside both baselines, export, and write the run directory."""
+    started = time.perf_counter()
+    console = Console(highlight=False)
+    torch.set_num_threads(config.trainer.threads)
+    data, world = load_data(config)
+    start_run(run_dir, config, overrides)
+    print_data(console, data)
+    model = make_model(config, data)
+    trainer, epochs = fit(config, model, data, run_dir)
+    seconds = time.perf_counter() - started
+    metrics = measure(config, trainer, data, world)
+    write_json(run_dir / METRICS, metrics)
+    marks = fingerprint(config, data)
+    files = [run_dir / METRICS, run_dir / "checkpoints" / "best"]
+    parity = None
+    if isinstance(config.export, TowersExport):
+        parity, written = export_towers(
+            model,
+            data,
+            run_dir / "export",
+            marks=marks,
+            tolerance=config.export.tolerance,
+            min_overlap=config.export.min_overlap,
+        )
+        files += written
+    write_json(
+        run_dir / MANIFEST,
+        {
+            "fingerprint": marks,
+            "protocol": protocol(config, data),
+            "features": data.encoded.schema.to_json(),
+            "parity": parity,
+            "measured": {
+                "epochs": len(epochs),
+                "train_seconds": round(seconds, 2),
+                "total_seconds": round(time.perf_counter() - started, 2),
+                "peak_memory_mib": peak_memory_mib(),
+            },
+        },
+    )
+    print_result(console, config, metrics, [*files, run_dir / MANIFEST])
+
+
+def fit(
+    config: RunConfig, model: MatchingModel, data: MatchData, run_dir: Path
+) -> tuple[MatchTrainer, list[EpochResult]]:
+    """Train with the config's loop; best and last checkpoints go into the run directory."""
+    options, reporter = config.trainer, ConsoleReporter(run_dir / EPOCHS)
+    negatives = options.negatives
+    trainer = MatchTrainer(
+        model,
+        options.mode,
+        options.optimizer_params.model_dump(),
+        options.n_epoch,
+        negatives=NegativeOptions(
+            negatives.sampler,
+            negatives.num_negatives,
+            negatives.alpha,
+            negatives.logq if isinstance(options, ListwiseTrainer) else None,  # type: ignore[union-attr]
+        ),
+        batch_size=options.batch_size,
+        patience=options.patience,
+        monitor=options.monitor,
+        top_k=config.evaluation.top_k,
+        mask_seen=config.evaluation.mask_seen,
+        schedule=options.schedule.name,
+        warmup_steps=options.schedule.warmup_steps,
+        clip_norm=options.clip_norm,
+        accumulate=options.accumulate,
+        device=options.device,
+        threads=options.threads,
+        seed=config.seed,
+        run_dir=run_dir,
+        reporter=reporter,
+    )
+    try:
+        return trainer, trainer.fit(data)
+    finally:
+        reporter.close()
+
+
+def measure(
+    config: RunConfig, trainer: MatchTrainer, data: MatchData, world: DemoWorld | None
+) -> dict[str, Any]:
+    """Metrics of the model and of what it is printed beside, valid and test."""
+    top_k, mask = config.evaluation.top_k, config.evaluation.mask_seen
+    metrics: dict[str, Any] = {
+        split: trainer.evaluate(data, split=split, top_k=top_k, mask_seen=mask)
+        for split in SPLITS
+    }
+    metrics["baselines"] = baseline_metrics(data, top_k=top_k, mask_seen=mask)
+    if world is not None:
+        ids = data.catalogue.ids.to_pylist()
+        metrics["oracle"] = {
+            split: rank_scorer(
+                world.oracle(ids, data.interactions, data.queries(split)),
+                data,
+                split=split,
+                top_k=top_k,
+                mask_seen=mask,
+            )
+            for split in SPLITS
+        }
+    return metrics
+
+
+def print_data(console: Console, data: MatchData) -> None:
+    """What was read, what was assumed, which features each tower has."""
+    sizes = data.interactions
+    console.print(
+        f"data: {sizes.num_users:,} users, {sizes.num_items:,} items, {sizes.num_events:,} events; "
+        f"{len(data.split.test):,} test queries ({data.split.protocol['method']})"
+    )
+    for note in (*data.raw.notes, *data.split.notes, *data.encoded.notes):
+        console.print(f"note: {note}")
+    for side, features in (
+        ("user", data.encoded.schema.user_features),
+        ("item", data.encoded.schema.item_features),
+    ):
+        console.print(f"{side} features: {', '.join(f.name for f in features)}")
+
+
+def print_result(
+    console: Console, config: RunConfig, metrics: dict[str, Any], files: list[Path]
+) -> None:
+    """The table of model, floor, reference (and ceiling), and the files written."""
+    top_k = config.evaluation.top_k
+    shown = [f"recall@{k}" for k in top_k] + [f"ndcg@{top_k[min(1, len(top_k) - 1)]}"]
+    rules, floor = (metrics["baselines"][n] for n in ("sequential_rules", "popularity"))
+    rows = [(config.model.name, metrics), ("popularity (floor)", floor)]
+    rows.append(("sequential rules (reference)", rules))
+    if "oracle" in metrics:
+        rows.append(("oracle (ceiling)", metrics["oracle"]))
+    table = Table(title="test, full ranking", box=None, pad_edge=False, title_justify="left")
+    table.add_column("")
+    for name in shown:
+        table.add_column(name, justify="right")
+    for name, row in rows:
+        table.add_row(name, *(f"{row['test'][key]:.4f}" for key in shown))
+    console.print(table)
+    gap = metrics["test"][shown[-1]] - rules["test"][shown[-1]]
+    console.print(f"gap to the reference: {gap:+.4f} {shown[-1]}")
+    if metrics["test"][shown[-1]] < floor["test"][shown[-1]]:
+        console.print(
+            "warning: the model is below popularity, the floor: this is a fault, not a result"
+        )
+    for file in files:
+        console.print(f"wrote {file}", soft_wrap=True)
+
+
+def peak_memory_mib() -> int:
+    """Largest resident memory of this process so far, in MiB (Linux counts in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

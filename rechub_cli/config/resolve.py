@@ -1,0 +1,228 @@
+"""A composed config to a typed one; every problem of a run in one report."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from rechub_cli.config.schema import Node, RunConfig
+from rechub_cli.errors import ConfigError
+
+Config = TypeVar("Config", bound=Node)
+GROUPS = ("data", "features", "model", "trainer", "export")
+MISSING = "???"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a config was composed from, to say where a value came from.
+
+    overrides: as typed, ``key=value``. files: group -> the YAML file of the chosen option.
+    root: the root config's file.
+    """
+
+    overrides: Sequence[str] = ()
+    files: Mapping[str, Path] | None = None
+    root: Path | None = None
+
+    def of(self, key: str) -> str:
+        """The override that set a key, or the file and line that has it, or an empty text."""
+        for override in reversed(self.overrides):
+            name = override.lstrip("+~").split("=", 1)[0].split("@")[0]
+            if name and (key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.")):
+                return f"override {override!r}"
+        group, _, rest = key.partition(".")
+        file = (self.files or {}).get(group)
+        if file is not None and rest:
+            return _line_of(file, rest)
+        return _line_of(self.root, key) if self.root is not None else ""
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One problem: key, value as found, what is wrong, where the value came from."""
+
+    key: str
+    message: str
+    origin: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.message}" + (f"  [{self.origin}]" if self.origin else "")
+
+
+def resolve(schema: type[Config], values: Mapping[str, Any], *, origin: Origin) -> Config:
+    """Check plain values against a schema. Raises ConfigError with all problems at once."""
+    issues = find_issues(schema, values, origin=origin)
+    if issues:
+        raise report(issues)
+    return schema.model_validate(values)
+
+
+def find_issues(
+    schema: type[Node], values: Mapping[str, Any], *, origin: Origin
+) -> list[Issue]:
+    """Every problem of the values, in the order of their keys."""
+    issues = [
+        Issue(key, "is not set and has no default: give it", origin.of(key))
+        for key in _keys_with(values, MISSING)
+    ]
+    named = {issue.key for issue in issues}
+    try:
+        schema.model_validate(values)
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            issue = _issue(schema, values, problem, origin)
+            if issue.key not in named:
+                issues.append(issue)
+    return issues
+
+
+def report(issues: Sequence[Issue]) -> ConfigError:
+    """One error that lists all problems."""
+    head = "1 problem" if len(issues) == 1 else f"{len(issues)} problems"
+    return ConfigError("\n".join([f"{head} in the config:", *(f"  {i}" for i in issues)]))
+
+
+def _issue(
+    schema: type[Node], values: Mapping[str, Any], problem: Any, origin: Origin
+) -> Issue:
+    # A tagged union puts its tag into the location; it is no key of the config.
+    path = _real_path(values, problem["loc"])
+    kind, context = problem["type"], problem.get("ctx", {})
+    key = ".".join(map(str, path))
+    if kind == "value_error":
+        name, _, text = str(context["error"]).partition("|")
+        inner = ".".join([*map(str, path), name])
+        return Issue(inner, f"{_shown(_lookup(values, inner))}{text}", origin.of(inner))
+    if kind == "extra_forbidden":
+        if path[-1] == "_target_":
+            text = "is refused: a config names no Python object, only registered names"
+        else:
+            parent = _node_at(schema, values, path[:-1])
+            allowed = sorted(parent.model_fields) if parent else []
+            text = f"no such key; allowed here: {', '.join(allowed)}.{_near(path[-1], allowed)}"
+        return Issue(key, text, origin.of(key))
+    if kind == "missing":
+        return Issue(key, "is missing: a required key cannot be left out", origin.of(key))
+    found = problem["input"]
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tag = str(context.get("discriminator", "'name'")).strip("'")
+        key = f"{key}.{tag}"
+        found = found.get(tag) if isinstance(found, Mapping) else found
+        allowed = str(context.get("expected_tags", "")).replace("'", "")
+        text = f"{found!r}; allowed: {allowed}.{_near(str(found), allowed.split(', '))}"
+        return Issue(key, text, origin.of(key))
+    text = problem["msg"].replace("Input should be", "allowed:").replace("a valid ", "a ")
+    near = ""
+    if kind == "literal_error":
+        near = _near(str(found), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
+    return Issue(key, f"{found!r}; {text}.{near}", origin.of(key))
+
+
+def _near(word: Any, allowed: Sequence[str]) -> str:
+    found = difflib.get_close_matches(str(word), allowed, n=1, cutoff=0.5)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def _real_path(values: Mapping[str, Any], location: Sequence[Any]) -> list[Any]:
+    path: list[Any] = []
+    here: Any = values
+    for position, step in enumerate(location):
+        last = position == len(location) - 1
+        if isinstance(here, Mapping) and step in here:
+            here = here[step]
+        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+            here = here[step]
+        elif not last:
+            continue
+        elif not isinstance(here, Mapping):
+            continue  # the branch of a plain union, for example int | None
+        path.append(step)
+    return path
+
+
+def _lookup(values: Any, key: str) -> Any:
+    for step in key.split("."):
+        if not isinstance(values, Mapping) or step not in values:
+            return None
+        values = values[step]
+    return values
+
+
+def _shown(value: Any) -> str:
+    return "" if isinstance(value, Mapping) else f"{value!r} "
+
+
+def _keys_with(values: Any, marker: str, prefix: str = "") -> list[str]:
+    if not isinstance(values, Mapping):
+        return []
+    out = []
+    for key, value in values.items():
+        if value == marker:
+            out.append(f"{prefix}{key}")
+        out += _keys_with(value, marker, f"{prefix}{key}.")
+    return out
+
+
+def _node_at(
+    schema: type[BaseModel], values: Any, path: Sequence[Any]
+) -> type[BaseModel] | None:
+    """The schema class of a path, following the tag of each union."""
+    here: type[BaseModel] | None = schema
+    for step in path:
+        if here is None or step not in here.model_fields:
+            return None
+        values = values.get(step) if isinstance(values, Mapping) else None
+        field = here.model_fields[step]
+        options = [
+            option
+            for option in getattr(field.annotation, "__args__", (field.annotation,))
+            if isinstance(option, type) and issubclass(option, BaseModel)
+        ]
+        tag = str(field.discriminator) if field.discriminator else None
+        here = next(
+            (
+                option
+                for option in options
+                if tag is None
+                or (values or {}).get(tag) in option.model_fields[tag].annotation.__args__  # type: ignore[union-attr]
+            ),
+            None,
+        )
+    return here
+
+
+def _line_of(file: Path, key: str) -> str:
+    """``file:line`` of a dotted key in a YAML file; an empty text where it is not there."""
+    node = yaml.compose(file.read_text(), yaml.SafeLoader)
+    line = None
+    for step in key.split("."):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        match = next(((k, v) for k, v in pairs if k.value == step), None)
+        if match is None:
+            break
+        line, node = match[0].start_mark.line + 1, match[1]
+    return "" if line is None else f"{file}:{line}"
+
+
+def to_yaml(config: Node) -> str:
+    """The resolved config as YAML that ``load_config`` reads again."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return text
+
+
+def load_config(path: Path) -> RunConfig:
+    """Read a run's config.yaml. Raises ConfigError where it is no resolved config."""
+    try:
+        values = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path.parent}: no run, config.yaml is missing") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not readable as YAML: {error}") from None
+    return resolve(RunConfig, values or {}, origin=Origin(root=path))

@@ -1,0 +1,102 @@
+"""Live progress on a terminal; without one, one plain line an epoch."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from rechub_cli.trainers.reporter import EpochResult, Reporter
+
+
+class ConsoleReporter(Reporter):
+    """Prints to stderr, and writes ``metrics.jsonl``, one line an epoch.
+
+    log: the file of the epoch lines; None writes none.
+    """
+
+    def __init__(self, log: Path | None = None) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.log = log
+        self.bar: Progress | None = None
+        self.task: TaskID | None = None
+        self.n_epoch = 0
+        self.monitor = ""
+        self.started = time.perf_counter()
+
+    def start(self, *, n_epoch: int, steps: int | None, monitor: str | None) -> None:
+        self.n_epoch, self.monitor = n_epoch, monitor or ""
+        self.started = time.perf_counter()
+        if not self.console.is_terminal:
+            return
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}/" + str(n_epoch)),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} rows/s"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[best]}"),
+            console=self.console,
+            transient=True,
+        )
+        self.task = self.bar.add_task("", total=steps, epoch=1, loss=0.0, rate=0.0, best="")
+        self.bar.start()
+
+    def step(self, *, epoch: int, step: int, loss: float, rows: int) -> None:
+        if self.bar is None or self.task is None:
+            return
+        if step == 1:
+            self.epoch_start = time.perf_counter()
+        seconds = max(time.perf_counter() - self.epoch_start, 1e-3)
+        self.bar.update(self.task, completed=step, epoch=epoch, loss=loss, rate=rows / seconds)
+
+    def epoch(self, result: EpochResult) -> None:
+        left = (time.perf_counter() - self.started) / result.epoch * (self.n_epoch - result.epoch)
+        parts = [
+            f"epoch {result.epoch}/{self.n_epoch}",
+            f"loss {result.loss:.4f}",
+            f"{result.rows_per_s:,.0f} rows/s",
+        ]
+        if self.monitor in result.metrics and result.best is not None:
+            parts.append(f"valid {self.monitor} {result.metrics[self.monitor]:.4f}")
+            parts.append(f"best {result.best:.4f} (epoch {result.best_epoch})")
+        parts.append(f"at most {left:,.0f} s left")
+        self.console.print("  ".join(parts))
+        if self.bar is not None and self.task is not None:
+            best = "" if result.best is None else f"best {self.monitor} {result.best:.4f}"
+            self.bar.update(self.task, completed=0, epoch=result.epoch + 1, best=best)
+        if self.log is not None:
+            with self.log.open("a") as file:
+                file.write(json.dumps(_line(result), sort_keys=True) + "\n")
+
+    def stop(self, reason: str) -> None:
+        self.close()
+        self.console.print(f"stopped: {reason}")
+
+    def close(self) -> None:
+        """Give the terminal back."""
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+        sys.stderr.flush()
+
+
+def _line(result: EpochResult) -> dict[str, object]:
+    return {
+        "epoch": result.epoch,
+        "loss": result.loss,
+        "seconds": round(result.seconds, 3),
+        "rows_per_s": round(result.rows_per_s, 1),
+        "valid": result.metrics,
+    }

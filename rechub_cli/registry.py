@@ -1,0 +1,62 @@
+"""Model names to models. A model is one Python file and one YAML file of the same stem.
+
+Other packages add models through entry points of the group ``rechub.models``, each a ModelEntry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from rechub_cli.errors import ConfigError
+from rechub_cli.features import FeatureSchema
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.dssm import DSSM
+from rechub_cli.models.matching.mind import MIND
+from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
+from rechub_cli.suggest import did_you_mean
+
+ALL_MODES = ("pointwise", "pairwise", "listwise")
+ENTRY_POINTS = "rechub.models"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """build: called with user_features, item_features, max_len and the keys of the model's YAML
+    file. interests: how many vectors a user has, in words. paper: the source."""
+
+    name: str
+    build: Callable[..., MatchingModel]
+    paper: str
+    interests: str = "1"
+    modes: tuple[str, ...] = ALL_MODES
+    needs_history: bool = True
+
+
+BUILT_IN = (
+    ModelEntry("dssm", DSSM, "Huang et al. 2013; Yi et al. 2019", needs_history=False),
+    ModelEntry("youtube_dnn", YoutubeDNN, "Covington et al. 2016"),
+    ModelEntry("mind", MIND, "Li et al. 2019", interests="interest_num, by history length"),
+)
+
+
+def list_models() -> list[ModelEntry]:
+    """Every model, built in or of another package, by name."""
+    others = [point.load() for point in entry_points(group=ENTRY_POINTS)]
+    return sorted([*BUILT_IN, *others], key=lambda entry: entry.name)
+
+
+def build_model(
+    name: str, schema: FeatureSchema, *, max_len: int, params: dict[str, Any]
+) -> MatchingModel:
+    """Build a registered model. params: the keys of its YAML file but name and embed_dim."""
+    entries = {entry.name: entry for entry in list_models()}
+    if name not in entries:
+        raise ConfigError(
+            f"model.name={name!r}; allowed: {', '.join(entries)}.{did_you_mean(name, entries)}"
+        )
+    return entries[name].build(
+        schema.user_features, schema.item_features, max_len=max_len, **params
+    )

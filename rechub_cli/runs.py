@@ -1,0 +1,230 @@
+"""The run directory: what a run leaves, and how it is read again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rechub_cli._version import __version__
+from rechub_cli.config.resolve import load_config, to_yaml
+from rechub_cli.config.schema import DemoData, RunConfig
+from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
+from rechub_cli.data.demo import DemoWorld
+from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.sources import load_raw
+from rechub_cli.errors import ConfigError, DataError, RechubError
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.registry import build_model
+from rechub_cli.trainers.checkpoint import load_checkpoint
+
+CONFIG, OVERRIDES, METRICS, EPOCHS, MANIFEST = (
+    "config.yaml",
+    "overrides.yaml",
+    "metrics.json",
+    "metrics.jsonl",
+    "run.json",
+)
+LIBRARIES = ("torch", "numpy", "pyarrow", "onnx", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, read again. world: the demo's law, where its data are the demo's."""
+
+    folder: Path
+    config: RunConfig
+    data: MatchData
+    model: MatchingModel
+    world: DemoWorld | None
+
+
+def load_data(config: RunConfig) -> tuple[MatchData, DemoWorld | None]:
+    """Read, split and encode the data of a config."""
+    loaded = load_raw(config.data)
+    features = config.features
+    data = prepare(
+        loaded.raw,
+        split=split_options(config, loaded.raw.timestamp_unit),
+        features=FeatureOptions(
+            user_id=features.user_id,
+            exclude=tuple(features.exclude),
+            types=features.types,
+            max_len=features.max_len,
+            history_columns="auto"
+            if features.history_columns == "auto"
+            else tuple(features.history_columns),
+            min_count=features.min_count,
+            oov_share=features.oov_share,
+            pooling=features.pooling,
+        ),
+        embed_dim=config.model.embed_dim,
+        seed=config.seed,
+    )
+    return data, loaded.world
+
+
+def split_options(config: RunConfig, unit: str | None) -> SplitOptions:
+    """The split of a config; an ISO time is brought to the data's own unit."""
+    split = config.data.split
+    if isinstance(config.data, DemoData):
+        return SplitOptions(split.method)
+    time = split.time
+    if isinstance(time, str):
+        time = _iso_time(time, unit)
+    return SplitOptions(split.method, time, split.valid_share, split.test_share)
+
+
+def _iso_time(text: str, unit: str | None) -> int:
+    if unit is None:
+        raise ConfigError(f"data.split.time={text!r} needs timestamps of a known unit")
+    try:
+        return int(np.datetime64(text, unit).astype(np.int64))
+    except ValueError:
+        raise ConfigError(
+            f"data.split.time={text!r}; allowed: a number in the data's unit ({unit}), or ISO "
+            "text such as 2024-05-31T12:00:00"
+        ) from None
+
+
+def make_model(config: RunConfig, data: MatchData) -> MatchingModel:
+    """Build the config's model, its weights drawn from the config's seed."""
+    params = config.model.model_dump(exclude={"name", "embed_dim"})
+    torch.manual_seed(config.seed)
+    return build_model(
+        config.model.name, data.encoded.schema, max_len=config.features.max_len, params=params
+    )
+
+
+def load_run(folder: Path | str, *, data_path: str | None = None) -> Run:
+    """Read a run's config, data and best checkpoint.
+
+    data_path: where the data are now; None: where the run read them. The vocabulary is fitted
+    on the same training rows again, so the data must be those of the run.
+
+    Raises RechubError where the folder is no run, or where the data are not the run's.
+    """
+    folder = Path(folder)
+    config = load_config(folder / CONFIG)
+    if data_path is not None:
+        if isinstance(config.data, DemoData):
+            raise ConfigError("data.path: the run's data are the demo's, which have no path")
+        moved = config.data.model_copy(update={"path": str(Path(data_path).absolute())})
+        config = config.model_copy(update={"data": moved})
+    data, world = load_data(config)
+    manifest = read_json(folder / MANIFEST)
+    found, wanted = data_hash(data), manifest["fingerprint"]["data"]
+    if found != wanted:
+        raise DataError(
+            f"{folder}: the data are not those of the run (hash {found[:12]}, then {wanted[:12]}): "
+            "restore them, or name their place in data.path"
+        )
+    model = make_model(config, data)
+    load_checkpoint(folder / "checkpoints" / "best", model)
+    model.eval()
+    return Run(folder, config, data, model, world)
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file. Raises RechubError where it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise RechubError(f"{path} is missing: {path.parent} is no finished run") from None
+    except ValueError as error:
+        raise RechubError(f"{path} is damaged: {error}") from None
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write plain data whole: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    with fresh.open("w") as file:
+        json.dump(content, file, indent=1, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+def start_run(folder: Path, config: RunConfig, overrides: Sequence[str]) -> None:
+    """Make the run's folder and save its config. Raises RechubError where a run is there."""
+    if (folder / CONFIG).exists():
+        raise RechubError(f"{folder} already holds a run: choose another hydra.run.dir")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG).write_text(to_yaml(config))
+    (folder / OVERRIDES).write_text("".join(f"- {json.dumps(o)}\n" for o in overrides))
+
+
+def data_hash(data: MatchData) -> str:
+    """SHA-256 of the encoded events, features and split: what the model can see."""
+    digest = hashlib.sha256()
+    interactions, split = data.interactions, data.split
+    arrays: list[Any] = [interactions.offsets, interactions.items, split.train_end]
+    arrays += [a for q in (split.valid, split.test) for a in (q.user, q.history_end, q.target_end)]
+    tables = (data.encoded.user, data.encoded.item, data.encoded.event)
+    arrays += [t[name].numpy() for t in tables for name in sorted(t)]
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    for name, vocabulary in sorted(data.encoded.vocabularies.items()):
+        digest.update(name.encode())
+        for value in vocabulary.values.to_pylist():
+            digest.update(f"{value!r},".encode())
+    return digest.hexdigest()
+
+
+def text_hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def protocol(config: RunConfig, data: MatchData, **changes: Any) -> dict[str, Any]:
+    """How the figures were measured: split, filters, candidates, seen items, ties."""
+    filters = {} if isinstance(config.data, DemoData) else config.data.filters.model_dump()
+    return {
+        "split": data.split.protocol,
+        "filters": filters,
+        "rating_threshold": getattr(config.data, "rating_threshold", None),
+        "ranking": "full",
+        "candidates": "all",
+        "mask_seen": config.evaluation.mask_seen,
+        "ties": "against",
+        "top_k": config.evaluation.top_k,
+        **changes,
+    }
+
+
+def fingerprint(config: RunConfig, data: MatchData) -> dict[str, Any]:
+    """What the figures follow from; no time, path or memory is in it."""
+    plain = config.model_dump(mode="json")
+    for node in (plain["data"], *(plain["data"].get(k, {}) for k in ("items", "users"))):
+        node.pop("path", None)
+    return {
+        "config": text_hash(plain),
+        "data": data_hash(data),
+        "protocol": text_hash(protocol(config, data)),
+        "seed": config.seed,
+        "threads": config.trainer.threads,
+        "versions": {
+            "rechub": __version__,
+            "python": platform.python_version(),
+            **{name: _version(name) for name in LIBRARIES},
+        },
+    }
+
+
+def _version(name: str) -> str:
+    try:
+        return re.sub(r"\+.*", "", version(name))
+    except PackageNotFoundError:
+        return "absent"
