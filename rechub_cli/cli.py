@@ -109,9 +109,6 @@ def _hydra_verb(verb: str, words: list[str], folders: list[Path]) -> int:
 
     try:
         run_verb(arguments, root=root, schema=schema, command=noting, outcome=outcome)
-    except RechubError:
-        if not (arguments.sweep and len(outcome.points) > 1):
-            raise
     finally:
         if verb in ("train", "check"):
             _remove_empty([folder for _, folder, _ in outcome.points])

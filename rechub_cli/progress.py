@@ -27,7 +27,7 @@ class ConsoleReporter(Reporter):
     """
 
     def __init__(self, log: Path | None = None) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
         self.log = log
         self.bar: Progress | None = None
         self.task: TaskID | None = None

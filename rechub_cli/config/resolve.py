@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rechub_cli.config.schema import Node, RunConfig
+from rechub_cli.config.schema import Node, RunConfig, monitor_problem
 from rechub_cli.errors import ConfigError
 
 Config = TypeVar("Config", bound=Node)
@@ -35,7 +35,8 @@ class Origin:
         """The override that set a key, or the file and line that has it, or an empty text."""
         for override in reversed(self.overrides):
             name = override.lstrip("+~").split("=", 1)[0].split("@")[0]
-            if name and (key == name or key.startswith(f"{name}.") or name.startswith(f"{key}.")):
+            inside = name not in GROUPS and key.startswith(f"{name}.")
+            if name and (key == name or inside or name.startswith(f"{key}.")):
                 return f"override {override!r}"
         group, _, rest = key.partition(".")
         file = (self.files or {}).get(group)
@@ -77,9 +78,12 @@ def find_issues(
         schema.model_validate(values)
     except ValidationError as error:
         for problem in error.errors(include_url=False):
-            issue = _issue(schema, values, problem, origin)
-            if issue.key not in named:
-                issues.append(issue)
+            found = _issues(schema, values, problem, origin)
+            issues += [issue for issue in found if issue.key not in named]
+    monitor = monitor_problem(values) if schema is RunConfig else None
+    if monitor is not None:
+        key = "trainer.monitor"
+        issues.append(Issue(key, f"{_lookup(values, key)!r} {monitor}", origin.of(key)))
     return issues
 
 
@@ -89,17 +93,26 @@ def report(issues: Sequence[Issue]) -> ConfigError:
     return ConfigError("\n".join([f"{head} in the config:", *(f"  {i}" for i in issues)]))
 
 
-def _issue(
+def _issues(
     schema: type[Node], values: Mapping[str, Any], problem: Any, origin: Origin
-) -> Issue:
+) -> list[Issue]:
     # A tagged union puts its tag into the location; it is no key of the config.
-    path = _real_path(values, problem["loc"])
+    path = _real_path(values, problem["loc"], missing=problem["type"] == "missing")
+    if problem["type"] != "value_error":
+        return [_issue(schema, values, path, problem, origin)]
+    out = []
+    for line in str(problem["ctx"]["error"]).split("\n"):
+        name, _, text = line.partition("|")
+        key = ".".join([*map(str, path), name])
+        out.append(Issue(key, f"{_shown(_lookup(values, key))}{text}", origin.of(key)))
+    return out
+
+
+def _issue(
+    schema: type[Node], values: Mapping[str, Any], path: list[Any], problem: Any, origin: Origin
+) -> Issue:
     kind, context = problem["type"], problem.get("ctx", {})
     key = ".".join(map(str, path))
-    if kind == "value_error":
-        name, _, text = str(context["error"]).partition("|")
-        inner = ".".join([*map(str, path), name])
-        return Issue(inner, f"{_shown(_lookup(values, inner))}{text}", origin.of(inner))
     if kind == "extra_forbidden":
         if path[-1] == "_target_":
             text = "is refused: a config names no Python object, only registered names"
@@ -118,7 +131,7 @@ def _issue(
         allowed = str(context.get("expected_tags", "")).replace("'", "")
         text = f"{found!r}; allowed: {allowed}.{_near(str(found), allowed.split(', '))}"
         return Issue(key, text, origin.of(key))
-    text = problem["msg"].replace("Input should be", "allowed:").replace("a valid ", "a ")
+    text = problem["msg"].replace("Input should be", "allowed:").replace("a valid ", "a ").replace("a integer", "an integer")
     near = ""
     if kind == "literal_error":
         near = _near(str(found), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
@@ -130,7 +143,9 @@ def _near(word: Any, allowed: Sequence[str]) -> str:
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
-def _real_path(values: Mapping[str, Any], location: Sequence[Any]) -> list[Any]:
+def _real_path(
+    values: Mapping[str, Any], location: Sequence[Any], *, missing: bool
+) -> list[Any]:
     path: list[Any] = []
     here: Any = values
     for position, step in enumerate(location):
@@ -139,10 +154,8 @@ def _real_path(values: Mapping[str, Any], location: Sequence[Any]) -> list[Any]:
             here = here[step]
         elif isinstance(here, list) and isinstance(step, int) and step < len(here):
             here = here[step]
-        elif not last:
-            continue
-        elif not isinstance(here, Mapping):
-            continue  # the branch of a plain union, for example int | None
+        elif not (missing and last):
+            continue  # the tag of a union, or the branch of a plain one such as int | None
         path.append(step)
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -18,6 +19,13 @@ class Node(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+def refuse(*problems: tuple[bool, str]) -> None:
+    """Raise one ValueError of all ``key|what is wrong`` texts whose condition holds."""
+    texts = [text for wrong, text in problems if wrong]
+    if texts:
+        raise ValueError("\n".join(texts))
+
+
 class SplitConfig(Node):
     method: Literal["leave_one_out", "time", "user", "given"]
     time: int | str | None
@@ -27,14 +35,20 @@ class SplitConfig(Node):
     @model_validator(mode="after")
     def _no_idle_option(self) -> SplitConfig:
         needs = {"time": ("time",), "valid_share": ("time", "user"), "test_share": ("time", "user")}
-        for key, methods in needs.items():
-            if getattr(self, key) is not None and self.method not in methods:
-                raise ValueError(
+        refuse(
+            *(
+                (
+                    getattr(self, key) is not None and self.method not in methods,
                     f"{key}|is ignored by method={self.method}; it works with method="
-                    f"{' or '.join(methods)}"
+                    f"{' or '.join(methods)}",
                 )
-        if self.time is not None and self.test_share is not None:
-            raise ValueError("test_share|is ignored beside a given time; set one of the two")
+                for key, methods in needs.items()
+            ),
+            (
+                self.time is not None and self.test_share is not None,
+                "test_share|is ignored beside a given time; set one of the two",
+            ),
+        )
         return self
 
 
@@ -101,29 +115,44 @@ class TableData(Node):
 
     @model_validator(mode="after")
     def _fits_together(self) -> TableData:
-        if self.header and self.column_names is not None:
-            raise ValueError("column_names|is ignored while header=true; set header=false")
-        if not self.header and self.column_names is None:
-            raise ValueError("column_names|is needed with header=false, e.g. [user_id, item_id]")
-        if self.rating_threshold is not None and self.columns.rating is None:
-            raise ValueError("rating_threshold|needs a rating: name it in columns.rating")
-        if self.rating_threshold is None and self.columns.rating is not None:
-            raise ValueError(
-                "columns.rating|only serves rating_threshold, which is null: set the threshold, "
-                "or use columns.weight for weights"
-            )
         given = self.split.method == "given"
-        if given and self.columns.split is None:
-            raise ValueError("columns.split|is needed with split.method=given")
-        if not given and self.columns.split is not None:
-            raise ValueError(
+        rating, threshold = self.columns.rating, self.rating_threshold
+        refuse(
+            (
+                self.header and self.column_names is not None,
+                "column_names|is ignored while header=true; set header=false",
+            ),
+            (
+                not self.header and self.column_names is None,
+                "column_names|is needed with header=false, e.g. [user_id, item_id]",
+            ),
+            (
+                threshold is not None and rating is None,
+                "rating_threshold|needs a rating: name it in columns.rating",
+            ),
+            (
+                threshold is None and rating is not None,
+                "columns.rating|only serves rating_threshold, which is null: set the threshold, "
+                "or use columns.weight for weights",
+            ),
+            (
+                given and self.columns.split is None,
+                "columns.split|is needed with split.method=given",
+            ),
+            (
+                not given and self.columns.split is not None,
                 f"columns.split|is ignored by split.method={self.split.method}; "
-                "it works with split.method=given"
-            )
-        if self.format == "parquet" and (self.separator or not self.header):
-            raise ValueError("separator|and header are ignored by format=parquet")
-        if self.format == "sequences" and (self.column_names or self.columns.context):
-            raise ValueError("columns|format=sequences has no columns but user and items")
+                "it works with split.method=given",
+            ),
+            (
+                self.format == "parquet" and (self.separator is not None or not self.header),
+                "separator|and header are ignored by format=parquet",
+            ),
+            (
+                self.format == "sequences" and bool(self.column_names or self.columns.context),
+                "columns|format=sequences has no columns but user and items",
+            ),
+        )
         return self
 
 
@@ -227,15 +256,21 @@ class PairNegatives(Node):
     @model_validator(mode="after")
     def _no_idle_option(self) -> PairNegatives:
         drawn = self.sampler in DRAWN
-        if drawn and self.num_negatives is None:
-            raise ValueError(f"num_negatives|is needed with sampler={self.sampler}, e.g. 512")
-        if not drawn and self.num_negatives is not None:
-            raise ValueError(
+        refuse(
+            (
+                drawn and self.num_negatives is None,
+                f"num_negatives|is needed with sampler={self.sampler}, e.g. 512",
+            ),
+            (
+                not drawn and self.num_negatives is not None,
                 f"num_negatives|is ignored by sampler={self.sampler}: set it to null, or use "
-                f"sampler={' or '.join(DRAWN)}"
-            )
-        if self.sampler != "popularity" and self.alpha is not None:
-            raise ValueError(f"alpha|is ignored by sampler={self.sampler}; it is of popularity")
+                f"sampler={' or '.join(DRAWN)}",
+            ),
+            (
+                self.sampler != "popularity" and self.alpha is not None,
+                f"alpha|is ignored by sampler={self.sampler}; it works with popularity",
+            ),
+        )
         return self
 
 
@@ -315,16 +350,22 @@ class RunConfig(Node):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     evaluation: EvaluationConfig
 
-    @model_validator(mode="after")
-    def _monitor_is_measured(self) -> RunConfig:
-        known = [f"{m}@{k}" for m in METRICS for k in self.evaluation.top_k]
-        if self.trainer.monitor not in known:
-            raise ValueError(
-                f"trainer.monitor|is not measured; allowed: a metric of {', '.join(METRICS)} at "
-                f"a cut-off of evaluation.top_k={self.evaluation.top_k}, for example "
-                f"ndcg@{self.evaluation.top_k[0]}"
-            )
-        return self
+
+def monitor_problem(values: Mapping[str, Any]) -> str | None:
+    """What is wrong with trainer.monitor, which must be measured; on values not yet typed, so
+    that it is found beside other problems."""
+    trainer, evaluation = values.get("trainer"), values.get("evaluation")
+    if not (isinstance(trainer, Mapping) and isinstance(evaluation, Mapping)):
+        return None
+    top_k, monitor = evaluation.get("top_k"), trainer.get("monitor")
+    if not isinstance(top_k, list) or not isinstance(monitor, str):
+        return None
+    if monitor in [f"{metric}@{k}" for metric in METRICS for k in top_k]:
+        return None
+    return (
+        f"is not measured; allowed: a metric of {', '.join(METRICS)} at a cut-off of "
+        f"evaluation.top_k={top_k}, such as ndcg@{top_k[0] if top_k else 10}"
+    )
 
 
 class EvaluateConfig(Node):
@@ -345,7 +386,3 @@ class ExportRunConfig(Node):
     tolerance: Annotated[float, Field(gt=0)]
     min_overlap: Annotated[float, Field(ge=0, le=1)]
     data: dict[Literal["path"], str | None]
-
-
-Resolved = RunConfig | EvaluateConfig | ExportRunConfig
-Problem = dict[str, Any]

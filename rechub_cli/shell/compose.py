@@ -12,14 +12,14 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rechub_cli.config.locate import conf_dir
 from rechub_cli.config.resolve import GROUPS, Issue, Origin, find_issues, report, resolve
-from rechub_cli.config.schema import Node, RunConfig
+from rechub_cli.config.schema import Node
 from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.shell.arguments import Arguments
 from rechub_cli.shell.options import options_of
@@ -56,6 +56,8 @@ def run_verb(
         if outcome.points:
             raise
         raise diagnose(arguments, root=name, schema=schema, cause=error) from None
+    if not arguments.sweep and outcome.failed:
+        raise outcome.failed[0][2]
 
 
 def _task(
@@ -72,11 +74,13 @@ def _task(
             command(config, run_dir, origin)
         except Exception as caught:
             error = caught
-            raise
-        finally:
-            outcome.points.append((" ".join(overrides), run_dir, error))
-            if settings.mode == RunMode.MULTIRUN and isinstance(error, RechubError):
-                sys.stderr.write(f"failed: {' '.join(overrides)}\n{error}\n")
+        outcome.points.append((" ".join(overrides), run_dir, error))
+        if error is None:
+            return
+        if settings.mode == RunMode.MULTIRUN and isinstance(error, RechubError):
+            sys.stderr.write(f"failed: {' '.join(overrides)}\n{error}\n")
+        if "BasicLauncher" not in settings.launcher.get("_target_", ""):
+            raise error  # another process: the outcome here cannot see it
 
     return task
 
@@ -165,8 +169,12 @@ def _override_issue(
         allowed = {**options_of(name), **(options_of(name, folder) if folder else {})}
         text = f"no option {value!r}; allowed: {', '.join(allowed)}.{did_you_mean(value, allowed)}"
         return Issue(name, text, origin)
-    if "parse" in type(error).__name__.lower():
-        return Issue(name, f"{_first_line(error)} (quote the value: {key}='\"...\"')", origin)
+    if name.rsplit(".", 1)[-1] == "_target_":
+        text = "is refused: a config names no Python object, only registered names"
+        return Issue(name, text, origin)
+    if isinstance(error, OverrideParseException):
+        text = f"not readable as KEY=VALUE; quote a value with special characters: {key}='\"...\"'"
+        return Issue(name, text, origin)
     known = [*GROUPS, *dotted_keys(plain(composed))]
     if name not in known:
         return Issue(name, f"no such key.{_near_key(name, known)}", origin)
@@ -197,5 +205,3 @@ def dotted_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
-
-__all__ = ["Outcome", "RunConfig", "run_verb"]
