@@ -147,9 +147,7 @@ def _bug(folders: list[Path]) -> int:
     log = folder / f"rechub-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
     log.write_text(f"rechub {__version__}\n{sys.argv}\n{traceback.format_exc()}")
     last = traceback.format_exc().strip().splitlines()[-1]
-    print(
-        f"bug in rechub: {last}\nPlease report it with the log {log}", file=sys.stderr
-    )
+    print(f"bug in rechub: {last}\nPlease report it with the log {log}", file=sys.stderr)
     return BUG
 
 

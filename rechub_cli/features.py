@@ -118,9 +118,7 @@ class FeatureSchema:
     Raises RechubError where they do not.
     """
 
-    def __init__(
-        self, user_features: Sequence[Feature], item_features: Sequence[Feature]
-    ) -> None:
+    def __init__(self, user_features: Sequence[Feature], item_features: Sequence[Feature]) -> None:
         self.user_features = tuple(user_features)
         self.item_features = tuple(item_features)
         _check_features(self.user_features, "user_features")

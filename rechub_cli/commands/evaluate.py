@@ -50,9 +50,7 @@ def run(config: EvaluateConfig) -> None:
     for name in ("", done.config.model.name, "popularity", "sequential rules"):
         table.add_column(name, justify="right" if name else "left")
     for key, value in metrics.items():
-        floor, rules = (
-            baselines[n][config.split][key] for n in ("popularity", "sequential_rules")
-        )
+        floor, rules = (baselines[n][config.split][key] for n in ("popularity", "sequential_rules"))
         table.add_row(key, f"{value:.4f}", f"{floor:.4f}", f"{rules:.4f}")
     console = Console(highlight=False)
     console.print(table)

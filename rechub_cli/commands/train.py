@@ -122,8 +122,7 @@ def measure(
     """Metrics of the model and of what it is printed beside, valid and test."""
     top_k, mask = config.evaluation.top_k, config.evaluation.mask_seen
     metrics: dict[str, Any] = {
-        split: trainer.evaluate(data, split=split, top_k=top_k, mask_seen=mask)
-        for split in SPLITS
+        split: trainer.evaluate(data, split=split, top_k=top_k, mask_seen=mask) for split in SPLITS
     }
     metrics["baselines"] = baseline_metrics(data, top_k=top_k, mask_seen=mask)
     if world is not None:

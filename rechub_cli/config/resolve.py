@@ -65,9 +65,7 @@ def resolve(schema: type[Config], values: Mapping[str, Any], *, origin: Origin) 
     return schema.model_validate(values)
 
 
-def find_issues(
-    schema: type[Node], values: Mapping[str, Any], *, origin: Origin
-) -> list[Issue]:
+def find_issues(schema: type[Node], values: Mapping[str, Any], *, origin: Origin) -> list[Issue]:
     """Every problem of the values, in the order of their keys."""
     issues = [
         Issue(key, "is not set and has no default: give it", origin.of(key))
@@ -131,10 +129,17 @@ def _issue(
         allowed = str(context.get("expected_tags", "")).replace("'", "")
         text = f"{found!r}; allowed: {allowed}.{_near(str(found), allowed.split(', '))}"
         return Issue(key, text, origin.of(key))
-    text = problem["msg"].replace("Input should be", "allowed:").replace("a valid ", "a ").replace("a integer", "an integer")
+    text = (
+        problem["msg"]
+        .replace("Input should be", "allowed:")
+        .replace("a valid ", "a ")
+        .replace("a integer", "an integer")
+    )
     near = ""
     if kind == "literal_error":
-        near = _near(str(found), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", "))
+        near = _near(
+            str(found), str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        )
     return Issue(key, f"{found!r}; {text}.{near}", origin.of(key))
 
 
@@ -143,9 +148,7 @@ def _near(word: Any, allowed: Sequence[str]) -> str:
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
-def _real_path(
-    values: Mapping[str, Any], location: Sequence[Any], *, missing: bool
-) -> list[Any]:
+def _real_path(values: Mapping[str, Any], location: Sequence[Any], *, missing: bool) -> list[Any]:
     path: list[Any] = []
     here: Any = values
     for position, step in enumerate(location):
@@ -183,9 +186,7 @@ def _keys_with(values: Any, marker: str, prefix: str = "") -> list[str]:
     return out
 
 
-def _node_at(
-    schema: type[BaseModel], values: Any, path: Sequence[Any]
-) -> type[BaseModel] | None:
+def _node_at(schema: type[BaseModel], values: Any, path: Sequence[Any]) -> type[BaseModel] | None:
     """The schema class of a path, following the tag of each union."""
     here: type[BaseModel] | None = schema
     for step in path:

@@ -52,17 +52,13 @@ class HistoryGather:
         known = encoded.item[ITEM_ID][:-1].numpy() >= FIRST
         kept = known[interactions.items]
         self.items = torch.from_numpy(interactions.items[kept].astype(np.int64))
-        self.known_before = torch.from_numpy(
-            np.concatenate([[0], np.cumsum(kept, dtype=np.int64)])
-        )
+        self.known_before = torch.from_numpy(np.concatenate([[0], np.cumsum(kept, dtype=np.int64)]))
         self.offsets = torch.from_numpy(interactions.offsets)
         self.encoded = encoded
         self.max_len = max_len
         self.distinct = distinct
         self.padding_row = interactions.num_items
-        self.columns = [
-            (c.feature.name, c.item_feature) for c in encoded.schema.history
-        ]
+        self.columns = [(c.feature.name, c.item_feature) for c in encoded.schema.history]
 
     def lengths(self, user: Tensor, end: Tensor) -> Tensor:
         """History lengths after cutting to ``max_len``, int64 [B]."""
@@ -121,9 +117,7 @@ class TrainLoader:
         self.weight = None if weights is None else torch.from_numpy(weights)[events]
         self.length = gather.lengths(self.user, events)
         self.sparse = [
-            f.name
-            for f in gather.encoded.schema.user_features
-            if isinstance(f, SparseFeature)
+            f.name for f in gather.encoded.schema.user_features if isinstance(f, SparseFeature)
         ]
 
     def __len__(self) -> int:

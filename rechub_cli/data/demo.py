@@ -216,7 +216,9 @@ def _item_table(world: DemoWorld, rng: np.random.Generator) -> pa.Table:
 
 def _user_table(world: DemoWorld, rng: np.random.Generator) -> pa.Table:
     users = len(world.interest)
-    hint = np.where(rng.random(users) < 0.25, world.interest.argmax(1), rng.integers(0, 1000, users))
+    hint = np.where(
+        rng.random(users) < 0.25, world.interest.argmax(1), rng.integers(0, 1000, users)
+    )
     age = rng.normal(38, 12, size=users).clip(16, 80).round()
     missing = rng.random(users) < 0.1
     return pa.table(

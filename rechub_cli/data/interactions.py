@@ -90,7 +90,9 @@ def index_raw(raw: RawData) -> tuple[Interactions, Catalogue, UserTable]:
         for name in table.column_names
         if name not in known
     }
-    weights = table[WEIGHT].to_numpy()[order].astype(np.float32) if WEIGHT in table.schema.names else None
+    weights = (
+        table[WEIGHT].to_numpy()[order].astype(np.float32) if WEIGHT in table.schema.names else None
+    )
     interactions = Interactions(
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         items=item_rows[order].astype(np.int32),
@@ -133,9 +135,7 @@ def _side_columns(table: pa.Table | None, key: str, ids: pa.Array) -> dict[str, 
     if table is None:
         return {}
     rows = pc.index_in(ids, _one_chunk(table[key]).cast(ids.type))
-    return {
-        name: _one_chunk(table[name]).take(rows) for name in table.column_names if name != key
-    }
+    return {name: _one_chunk(table[name]).take(rows) for name in table.column_names if name != key}
 
 
 def describe(interactions: Interactions) -> dict[str, Any]:

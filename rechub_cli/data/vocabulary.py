@@ -29,9 +29,7 @@ class Vocabulary:
         encoded = values.dictionary_encode()
         codes = np.asarray(encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False))
         real = codes >= 0
-        totals = np.bincount(
-            codes[real], weights=counts[real], minlength=len(encoded.dictionary)
-        )
+        totals = np.bincount(codes[real], weights=counts[real], minlength=len(encoded.dictionary))
         known = encoded.dictionary.filter(pa.array(totals >= max(min_count, 1)))
         return cls(known.take(pc.sort_indices(known)))
 

@@ -11,9 +11,7 @@ from rechub_cli.evaluation.ranking import Ranking
 METRICS = ("recall", "hr", "ndcg", "mrr", "precision", "coverage")
 
 
-def compute_metrics(
-    ranking: Ranking, *, top_k: Sequence[int], num_items: int
-) -> dict[str, float]:
+def compute_metrics(ranking: Ranking, *, top_k: Sequence[int], num_items: int) -> dict[str, float]:
     """Means over the queries that have targets, keyed ``recall@10`` and so on.
 
     recall: hits / targets. hr: any hit. ndcg: gain 1 / log2(1 + rank), the ideal over

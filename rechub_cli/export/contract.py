@@ -54,7 +54,10 @@ def _plain(feature: Feature) -> list[InputSpec]:
     size = feature.vocab_size
     if isinstance(feature, SequenceFeature):
         axes = (BATCH, f"{feature.name}_values")
-        return [InputSpec(feature.name, axes, vocab_size=size), InputSpec(feature.length_key, (BATCH,))]
+        return [
+            InputSpec(feature.name, axes, vocab_size=size),
+            InputSpec(feature.length_key, (BATCH,)),
+        ]
     return [InputSpec(feature.name, (BATCH,), vocab_size=size)]
 
 

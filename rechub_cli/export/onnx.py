@@ -71,7 +71,10 @@ def _trace(model: MatchingModel, specs: list[InputSpec], tower: str) -> onnx.Mod
     example = {name: t.to(device) for name, t in example_batch(specs).items()}
     axes: dict[str, torch.export.Dim] = {}
     shapes = tuple(
-        {i: axes.setdefault(axis, torch.export.Dim(_axis_name(axis))) for i, axis in enumerate(s.axes)}
+        {
+            i: axes.setdefault(axis, torch.export.Dim(_axis_name(axis)))
+            for i, axis in enumerate(s.axes)
+        }
         for s in specs
     )
     quiet = logging.getLogger("torch.onnx")

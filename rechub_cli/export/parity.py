@@ -49,9 +49,7 @@ class Tower:
         options = ort.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 3
-        self.session = ort.InferenceSession(
-            path, options, providers=["CPUExecutionProvider"]
-        )
+        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         self.names = [i.name for i in self.session.get_inputs()]
 
     def __call__(self, batch: dict[str, Tensor]) -> Floats:

@@ -7,8 +7,18 @@ from dataclasses import dataclass
 from rechub_cli.errors import RechubError
 from rechub_cli.suggest import did_you_mean
 
-WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--config-path", "-cp", "--cfg", "-c",
-              "--package", "-p")
+WITH_VALUE = (
+    "--config-dir",
+    "-cd",
+    "--config-name",
+    "-cn",
+    "--config-path",
+    "-cp",
+    "--cfg",
+    "-c",
+    "--package",
+    "-p",
+)
 ALONE = ("--multirun", "-m", "--resolve", "--hydra-help")
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 

@@ -60,9 +60,7 @@ def run_verb(
         raise outcome.failed[0][2]
 
 
-def _task(
-    schema: type[Node], command: Command, outcome: Outcome
-) -> Callable[[DictConfig], None]:
+def _task(schema: type[Node], command: Command, outcome: Outcome) -> Callable[[DictConfig], None]:
     def task(cfg: DictConfig) -> None:
         settings = HydraConfig.get()
         run_dir = Path(settings.runtime.output_dir)
@@ -187,8 +185,10 @@ def _near_key(name: str, known: list[str]) -> str:
         return near
     leaf = name.rsplit(".", 1)[-1]
     same = [key for key in known if key.rsplit(".", 1)[-1] == leaf]
-    return f" Did you mean {same[0]!r}?" if same else did_you_mean(
-        leaf, [key.rsplit(".", 1)[-1] for key in known]
+    return (
+        f" Did you mean {same[0]!r}?"
+        if same
+        else did_you_mean(leaf, [key.rsplit(".", 1)[-1] for key in known])
     )
 
 
@@ -204,4 +204,3 @@ def dotted_keys(values: dict[str, Any], prefix: str = "") -> list[str]:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-

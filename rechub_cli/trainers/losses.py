@@ -52,7 +52,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
         weight: Tensor | None,
     ) -> Tensor:
         rows = len(queries)
-        share = torch.full_like(queries[:, 0], 1 / rows) if weight is None else weight / weight.sum()
+        share = (
+            torch.full_like(queries[:, 0], 1 / rows) if weight is None else weight / weight.sum()
+        )
         grad_queries, grad_items = torch.empty_like(queries), torch.zeros_like(items)
         loss = queries.new_zeros(())
         for first in range(0, rows, CHUNK_ROWS):

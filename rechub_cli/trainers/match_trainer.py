@@ -193,9 +193,7 @@ class MatchTrainer:
         seconds = time.perf_counter() - start
         metrics = {} if valid is None else self.evaluate(valid, split="valid")
         best, best_epoch = self._best(epoch, metrics)
-        return EpochResult(
-            epoch, total / count, rows / seconds, seconds, metrics, best, best_epoch
-        )
+        return EpochResult(epoch, total / count, rows / seconds, seconds, metrics, best, best_epoch)
 
     def _step(
         self, optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR

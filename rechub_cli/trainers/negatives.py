@@ -59,9 +59,7 @@ class NegativeSampler:
             return Negatives(self._uniform(drawn_shape, generator), self._uniform_expected())
         if self.kind == "popularity":
             share = self._share(self.alpha)
-            return Negatives(
-                _draw(share, drawn_shape, generator), self.num_negatives * share
-            )
+            return Negatives(_draw(share, drawn_shape, generator), self.num_negatives * share)
         drawn = self._uniform(drawn_shape, generator)
         batch = target if shared else target.expand(len(target), -1)
         expected = len(target) * self._share(1.0) + self._uniform_expected()

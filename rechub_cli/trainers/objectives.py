@@ -150,9 +150,7 @@ class RowObjective:
             (queries * positives).sum(-1), score_negatives(queries, negatives), excluded=excluded
         )
 
-    def _negatives(
-        self, features: dict[str, Tensor], positives: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _negatives(self, features: dict[str, Tensor], positives: Tensor) -> tuple[Tensor, Tensor]:
         item_id = self.model.schema.item_features[0].name
         own = features[item_id].unsqueeze(1)  # [Q, 1]
         given = features.get(NEGATIVES_KEY)

@@ -1,0 +1,44 @@
+# Two commands are all: `make run` and `make test`. Each sets up .venv by itself, once.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint type packaging quality clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The first working Python of >=3.11,<3.14; `make run PYTHON=/path/python` overrides it.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' >/dev/null 2>&1 \
+	&& { echo $$p; break; }; done)
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "no Python >=3.11,<3.14 found: make $(MAKECMDGOALS) PYTHON=/path/to/python"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	# TORCH_INDEX: an index with CPU builds of torch, which are a tenth of the CUDA ones.
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install -q -c constraints.txt --index-url $(TORCH_INDEX) torch)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: $(STAMP) ## train MIND on the demo data: table, checkpoints, ONNX towers
+	$(BIN)/rechub train model=mind
+
+test: $(STAMP) ## the fast tests
+	$(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+packaging: $(STAMP) ## build the wheel and the sdist, install them elsewhere, run them
+	$(BIN)/python -m pytest -m packaging tests/packaging
+
+quality: $(STAMP) ## slow: quality on real data (RECHUB_TEST_DATA)
+	$(BIN)/python -m pytest -m quality -s tests
+
+clean: ## remove what make and the tools made (runs/ stays)
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,27 @@
+"""What every test may use: the real data folder, and one thread of torch."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Read when OpenMP starts, so before torch; subprocesses of the tests inherit it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Results are bit-equal only at one thread count.
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets: RECHUB_TEST_DATA, else ``../shared/data`` beside the checkout."""
+    folder = Path(os.environ.get("RECHUB_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is no folder (set RECHUB_TEST_DATA)")
+    return folder
