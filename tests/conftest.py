@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real data sets: RECHUB_TEST_DATA, else ``../shared/data`` beside the checkout."""
+    """The folder of real data sets: RECHUB_TEST_DATA, else ``shared/data`` beside the checkout."""
     folder = Path(os.environ.get("RECHUB_TEST_DATA", ROOT.parent / "shared" / "data")).resolve()
     if not folder.is_dir():
         pytest.skip(f"no real data: {folder} is no folder (set RECHUB_TEST_DATA)")
