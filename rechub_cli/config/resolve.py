@@ -153,9 +153,13 @@ def _real_path(values: Mapping[str, Any], location: Sequence[Any], *, missing: b
     here: Any = values
     for position, step in enumerate(location):
         last = position == len(location) - 1
-        if isinstance(here, Mapping) and step in here:
-            here = here[step]
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
+        if (
+            isinstance(here, Mapping)
+            and step in here
+            or isinstance(here, list)
+            and isinstance(step, int)
+            and step < len(here)
+        ):
             here = here[step]
         elif not (missing and last):
             continue  # the tag of a union, or the branch of a plain one such as int | None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rechub_cli.data.interactions import Ints, Interactions
+from rechub_cli.data.interactions import Interactions, Ints
 from rechub_cli.errors import DataError
 
 MIN_EVENTS = 3
