@@ -1,212 +1,163 @@
-"""Cells to typed columns; a bad cell is named by file, column and row."""
+"""The other columns of an event: numbers, the given split, context and side features."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from rechub_cli.data.raw import SPLIT
-from rechub_cli.errors import DataError
+from rechub_cli.data.cells import (
+    CellError,
+    cast,
+    casts,
+    decoded,
+    first_bad,
+    first_true,
+    is_text,
+    refuse_missing,
+    show,
+)
+from rechub_cli.data.ids import integers_or_text
+from rechub_cli.suggest import did_you_mean
 
-CANONICAL_INT = r"^(0|-?[1-9][0-9]{0,18})$"
-SPLIT_VALUES = ("train", "valid", "test")
-UNITS = ((1e11, "s"), (1e14, "ms"), (1e17, "us"), (float("inf"), "ns"))
-"""Upper bound of a plausible time in each unit: 1e11 seconds is the year 5138."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where cells come from. first_line: the line of row 0 in a text file; None: row numbers."""
-
-    path: Path
-    first_line: int | None = None
-
-    def bad(self, column: str, row: int, cell: Any, needed: str) -> DataError:
-        at = f"row {row + 1}" if self.first_line is None else f"line {row + self.first_line}"
-        return DataError(f"{self.path}, column {column!r}, {at}: found {cell!r}; needed: {needed}")
-
-    def first_bad(self, column: str, values: pa.Array, good: pa.Array, needed: str) -> DataError:
-        """The error of the first cell whose flag in ``good`` is false or null."""
-        row = pc.index(pc.fill_null(good, False), False).as_py()
-        return self.bad(column, row, values[row].as_py(), needed)
+PARTS = ("train", "valid", "test")
+MISSING = ("NaN", "nan", "NA", "N/A", "NULL", "null", "None")
+"""Spellings of a missing value where every other cell is a number."""
+PLAIN_NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]*)?([eE][-+]?[0-9]{1,2})?$"
+"""A number that float64 keeps; digits beyond that, or after a leading 0, mean a code."""
 
 
-def parse_ids(values: pa.Array, column: str, source: Source) -> pa.Array:
-    """Ids as int64 or string. Text is int64 only where every cell is a canonical integer, so that
-    "007" stays what it is. Raises DataError for an empty id."""
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        values, kind = values.cast(kind.value_type), kind.value_type
-    if pa.types.is_null(kind) or values.null_count:
-        raise source.first_bad(column, values, values.is_valid(), "an id in every row")
-    if pa.types.is_integer(kind):
-        return _to_int64(values)
-    if pa.types.is_floating(kind):
-        raise DataError(
-            f"{source.path}, column {column!r}: ids are {kind}, which cannot hold large integers "
-            "exactly; store them as integers or strings"
-        )
-    if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        raise DataError(
-            f"{source.path}, column {column!r}: ids are {kind}; allowed: integers or strings"
-        )
-    values = values.cast(pa.string())
-    filled = pc.not_equal(pc.utf8_trim_whitespace(values), "")
-    if not pc.all(filled).as_py():
-        raise source.first_bad(column, values, filled, "an id, not an empty cell")
-    return values
+class NumberColumn:
+    """Collects finite float64 numbers. what: for messages. minimum: the smallest allowed one."""
+
+    def __init__(self, what: str, *, minimum: float | None = None) -> None:
+        self.what = what
+        self.minimum = minimum
+        self.chunks: list[pa.Array] = []
+
+    def parse(self, cells: pa.Array) -> pa.Array:
+        """float64 of a batch. Raises CellError: missing, no number, not finite, too small."""
+        cells = decoded(cells)
+        refuse_missing(cells, self.what)
+        trimmed = pc.utf8_trim_whitespace(cells) if is_text(cells.type) else cells
+        numbers = cast(trimmed, pa.float64())
+        if numbers is None:
+            row = first_bad(trimmed, lambda part: casts(part, pa.float64()))
+            raise CellError(row, f"{show(cells[row].as_py())} is no number")
+        bad = first_true(pc.invert(pc.is_finite(numbers)))
+        if bad is not None:
+            raise CellError(bad, f"{show(cells[bad].as_py())} is not a finite number")
+        if self.minimum is not None:
+            bad = first_true(pc.less(numbers, self.minimum))
+            if bad is not None:
+                cell = show(cells[bad].as_py())
+                raise CellError(bad, f"the {self.what} {cell} is below {self.minimum:g}")
+        return numbers
+
+    def add(self, parsed: pa.Array) -> None:
+        self.chunks.append(parsed)
+
+    def finish(self) -> pa.ChunkedArray:
+        """All numbers, float64."""
+        return pa.chunked_array(self.chunks)
 
 
-def settle_ids(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text ids as int64 where every one of them is a canonical integer that fits."""
-    if not pa.types.is_string(values.type):
-        return values
-    distinct = values.unique()
-    if not pc.all(pc.match_substring_regex(distinct, CANONICAL_INT)).as_py():
-        return values
-    try:
-        return values.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return values
+class SplitColumn:
+    """Collects the part of each event: train, valid or test."""
+
+    def __init__(self) -> None:
+        self.chunks: list[pa.Array] = []
+
+    def parse(self, cells: pa.Array) -> pa.Array:
+        """string of a batch. Raises CellError: anything but the three parts."""
+        cells = decoded(cells)
+        row = first_true(pc.invert(pc.is_in(cells, pa.array(PARTS))))
+        if row is not None:
+            cell = cells[row].as_py()
+            raise CellError(
+                row,
+                f"{show(cell)} is no part; allowed: {', '.join(PARTS)}."
+                + did_you_mean(str(cell), PARTS),
+            )
+        return cells
+
+    def add(self, parsed: pa.Array) -> None:
+        self.chunks.append(parsed)
+
+    def finish(self) -> pa.ChunkedArray:
+        """All parts, string."""
+        return pa.chunked_array(self.chunks)
 
 
-def _to_int64(values: pa.Array) -> pa.Array:
-    try:
-        return values.cast(pa.int64())
-    except pa.ArrowInvalid:
-        return values.cast(pa.string())
+class FeatureColumn:
+    """Collects a feature of any type.
 
-
-def parse_numbers(
-    values: pa.Array, column: str, source: Source, *, needed: str = "a number"
-) -> pa.Array:
-    """float64, finite, in every row."""
-    numbers = _cast_cells(values, column, source, pa.float64(), needed)
-    finite = pc.is_finite(numbers)
-    if not pc.all(pc.fill_null(finite, False)).as_py():
-        raise source.first_bad(column, values, finite, needed)
-    return numbers
-
-
-def parse_weights(values: pa.Array, column: str, source: Source) -> pa.Array:
-    numbers = parse_numbers(values, column, source)
-    good = pc.greater_equal(numbers, 0)
-    if not pc.all(good).as_py():
-        raise source.first_bad(column, values, good, "a weight >= 0")
-    return numbers
-
-
-def parse_split(values: pa.Array, column: str, source: Source) -> pa.Array:
-    text = values.cast(pa.string())
-    good = pc.is_in(text, pa.array(SPLIT_VALUES))
-    if not pc.all(pc.fill_null(good, False)).as_py():
-        raise source.first_bad(column, values, good, "train, valid or test")
-    return text
-
-
-def parse_times(values: pa.Array, column: str, source: Source) -> tuple[pa.Array, str | None]:
-    """int64 and the unit where the column itself names it (dates and ISO text: us).
-
-    Integers are kept. Whole floats too; fractions of seconds become microseconds.
+    from_text: the cells come from a text file: an empty one is null, and the whole column decides
+    its type: canonical integers ("05201" is none) int64, else numbers float64, else string.
     """
-    needed = "an integer time (s, ms, us, ns) or ISO text such as 2024-05-31T12:00:00"
-    if values.null_count:
-        raise source.first_bad(column, values, values.is_valid(), needed)
-    kind = values.type
-    if pa.types.is_timestamp(kind):
-        return values.cast(pa.int64()), kind.unit
-    if pa.types.is_date(kind):
-        return values.cast(pa.timestamp("us")).cast(pa.int64()), "us"
-    if pa.types.is_integer(kind):
-        return values.cast(pa.int64()), None
-    if pa.types.is_floating(kind):
-        return _float_times(parse_numbers(values, column, source, needed=needed))
-    text = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    for attempt in (_int_times, _decimal_times, _iso_times):
-        try:
-            return attempt(text)
-        except pa.ArrowInvalid:
-            continue
-    raise _first_bad_time(text, column, source, needed)
+
+    def __init__(self, *, from_text: bool) -> None:
+        self.from_text = from_text
+        self.chunks: list[pa.Array] = []
+
+    def parse(self, cells: pa.Array) -> pa.Array:
+        """A batch in one of the types of ``simple``, or dictionary-encoded text."""
+        return cells.dictionary_encode() if self.from_text else simple(cells)
+
+    def add(self, parsed: pa.Array) -> None:
+        self.chunks.append(parsed)
+
+    def finish(self) -> pa.ChunkedArray:
+        """All values."""
+        if not self.from_text:
+            return pa.chunked_array(self.chunks)
+        merged = pa.chunked_array(self.chunks).unify_dictionaries()
+        values = infer(merged.chunk(0).dictionary)
+        return pa.chunked_array([values.take(chunk.indices) for chunk in merged.chunks])
 
 
-def _int_times(text: pa.Array) -> tuple[pa.Array, str | None]:
-    return text.cast(pa.int64()), None
+def infer(texts: pa.Array) -> pa.Array:
+    """Distinct texts in their column's type; see FeatureColumn."""
+    null = pa.scalar(None, pa.string())
+    texts = pc.if_else(pc.equal(texts, ""), null, texts)
+    numbers = pc.if_else(pc.is_in(texts, pa.array(MISSING)), null, texts)
+    present = numbers.drop_null()
+    if pa.types.is_int64(integers_or_text(present).type):
+        return numbers.cast(pa.int64())
+    plain = pc.all(pc.match_substring_regex(present, PLAIN_NUMBER), min_count=1).as_py()
+    return numbers.cast(pa.float64()) if plain else texts
 
 
-def _decimal_times(text: pa.Array) -> tuple[pa.Array, str | None]:
-    return _float_times(text.cast(pa.float64()))
+def is_feature(kind: pa.DataType) -> bool:
+    """Whether ``simple`` reads a type: text, numbers, booleans, times and lists of them."""
+    if pa.types.is_dictionary(kind) or _is_list(kind):
+        kind = kind.value_type
+    return bool(
+        is_text(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_boolean(kind)
+        or pa.types.is_temporal(kind)
+    )
 
 
-def _float_times(numbers: pa.Array) -> tuple[pa.Array, str | None]:
-    values = numbers.to_numpy(zero_copy_only=False)
-    if not np.isfinite(values).all():
-        raise pa.ArrowInvalid("not finite")
-    if (values == np.floor(values)).all():
-        return pa.array(values.astype(np.int64)), None
-    return pa.array(np.rint(values * 1e6).astype(np.int64)), "us"
+def simple(cells: pa.Array) -> pa.Array:
+    """Cells as int64, float64, string (booleans and times too) or a list of one of them."""
+    cells = decoded(cells)
+    if _is_list(cells.type):
+        return cells.cast(pa.list_(_simple_type(cells.type.value_type)))
+    return cells.cast(_simple_type(cells.type))
 
 
-def _iso_times(text: pa.Array) -> tuple[pa.Array, str | None]:
-    try:
-        times = text.cast(pa.timestamp("us"))
-    except pa.ArrowInvalid:
-        times = text.cast(pa.timestamp("us", tz="UTC"))
-    return times.cast(pa.int64()), "us"
+def _simple_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_integer(kind) and not pa.types.is_uint64(kind):
+        return pa.int64()
+    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return pa.float64()
+    return pa.string()
 
 
-def _first_bad_time(text: pa.Array, column: str, source: Source, needed: str) -> DataError:
-    """By halving: the shortest start of the column that no parser takes ends in the bad cell."""
-    good, bad = 0, len(text)
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        if any(_takes(attempt, text[:middle]) for attempt in (_int_times, _iso_times)):
-            good = middle
-        else:
-            bad = middle
-    return source.bad(column, bad - 1, text[bad - 1].as_py(), needed)
-
-
-def _takes(attempt: Callable[[pa.Array], object], text: pa.Array) -> bool:
-    try:
-        attempt(text)
-    except pa.ArrowInvalid:
-        return False
-    return True
-
-
-def guess_unit(times: pa.ChunkedArray) -> str:
-    """The unit in which the largest time is before the year 5138."""
-    largest = abs(pc.max(times).as_py())
-    return next(unit for bound, unit in UNITS if largest < bound)
-
-
-def _cast_cells(
-    values: pa.Array, column: str, source: Source, kind: pa.DataType, needed: str
-) -> pa.Array:
-    try:
-        if pa.types.is_string(values.type):
-            values = pc.utf8_trim_whitespace(values)
-        return values.cast(kind)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        for row, cell in enumerate(values.to_pylist()):
-            if not _is_number(cell):
-                raise source.bad(column, row, cell, needed) from None
-        raise
-
-
-def _is_number(cell: object) -> bool:
-    try:
-        float(str(cell))
-    except ValueError:
-        return False
-    return "_" not in str(cell)
-
-
-PARSERS = {"rating": parse_numbers, "weight": parse_weights, SPLIT: parse_split}
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )

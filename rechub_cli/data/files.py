@@ -1,20 +1,15 @@
-"""Finding and opening data files, whatever their format."""
+"""Which files an input path means, and how each is to be read."""
 
 from __future__ import annotations
 
 import glob
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from rechub_cli.data.columns import Source
-from rechub_cli.data.text import read_sequences, read_text
 from rechub_cli.errors import ConfigError, DataError
-from rechub_cli.suggest import did_you_mean
 
-SUFFIXES = {
+FORMATS = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".tab": "tsv",
@@ -24,90 +19,86 @@ SUFFIXES = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
-FORMATS = ("csv", "tsv", "parquet", "sequences")
-AUTO = "auto"
+COMPRESSED = (".gz", ".bz2", ".zst")
+SEPARATORS = {"csv": ",", "tsv": "\t"}
 
 
 @dataclass(frozen=True)
-class TextOptions:
-    """format: auto or one of FORMATS. separator: one character; None: by the format.
-    header: whether the first line names the columns. column_names: where it does not."""
+class TextFormat:
+    """How a text file is laid out.
 
-    format: str = AUTO
-    separator: str | None = None
-    header: bool = True
+    separator: one character. column_names: None where the first line names the columns.
+    """
+
+    separator: str
     column_names: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True)
-class FileTable:
-    table: pa.Table
-    source: Source
+def text_format(
+    kind: str, *, separator: str | None, column_names: Sequence[str] | None = None
+) -> TextFormat:
+    """The layout of ``csv`` or ``tsv``. separator: in place of the format's own."""
+    names = None if column_names is None else tuple(column_names)
+    if names == ():
+        raise ConfigError("data.header=false needs data.column_names, e.g. [user_id, item_id]")
+    return TextFormat(separator or SEPARATORS[kind], names)
 
 
-def find_files(path: str, *, key: str) -> list[Path]:
-    """The data files of a file, folder or glob, by name. Raises DataError where there are none."""
-    here = Path(path)
-    if here.is_file():
-        return [here]
-    found = (
-        [p for p in here.rglob("*") if p.is_file()]
-        if here.is_dir()
-        else [Path(p) for p in glob.glob(path, recursive=True) if Path(p).is_file()]
-    )
-    files = sorted(p for p in found if not p.name.startswith((".", "_")))
-    if here.is_dir():
-        files = [p for p in files if _suffix(p) in SUFFIXES]
-    if files:
-        return files
-    if here.is_dir():
-        raise DataError(
-            f"{key}={path}: the folder holds no data file; allowed endings: {', '.join(SUFFIXES)}"
-            " (each also with .gz for text)"
-        )
-    near = [p.name for p in here.parent.iterdir()] if here.parent.is_dir() else []
-    raise DataError(
-        f"{key}={path}: no such file, folder or glob.{did_you_mean(here.name, near)}"
-    )
+def find_files(path: str | Path, *, key: str) -> list[Path]:
+    """The files of a path, a folder or a glob, sorted by name; hidden ones are left out.
+
+    key: the setting that gave the path, for messages.
+    """
+    given = Path(path).expanduser()
+    if given.is_file():
+        files = [given]
+    elif given.is_dir():
+        files = sorted(f for f in given.iterdir() if f.is_file() and f.name[0] not in "._")
+        if not files:
+            raise DataError(
+                f"{key}={path}: the folder holds no files; give a folder with CSV, TSV or Parquet "
+                "files, or a glob such as 'folder/**/*.parquet' for files in its subfolders"
+            )
+    else:
+        matches = (Path(name) for name in glob.glob(str(given), recursive=True))
+        files = sorted(f for f in matches if f.is_file())
+    if not files:
+        raise DataError(f"{key}={path}: no such file or folder, and no match as a glob")
+    for file in files:
+        if file.stat().st_size == 0:
+            raise DataError(f"{file}: the file is empty (0 bytes); remove it or write it again")
+    return files
 
 
-def file_format(path: Path, wanted: str) -> str:
-    """csv, tsv, parquet or sequences. Raises DataError for an ending that says nothing."""
-    if wanted != AUTO:
+def format_of(files: list[Path], *, wanted: str, key: str, fallback: str | None = None) -> str:
+    """``wanted``, or for ``auto`` the one format that all file names end in.
+
+    fallback: the format of a file whose name tells none; None refuses it.
+    Returns csv, tsv, parquet or sequences. Raises DataError: an unknown ending, several formats.
+    """
+    if wanted != "auto":
         return wanted
-    suffix = _suffix(path)
-    if suffix in SUFFIXES:
-        return SUFFIXES[suffix]
-    raise DataError(
-        f"{path}: the ending {suffix!r} names no format; set data.format to one of "
-        f"{', '.join(FORMATS)}"
-    )
-
-
-def _suffix(path: Path) -> str:
-    return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
-
-
-def read_file(path: Path, *, kind: str, text: TextOptions, infer: bool = False) -> FileTable:
-    """All columns of one file. infer: guess the types of text columns (side tables)."""
-    if kind == "parquet":
-        return FileTable(read_parquet(path), Source(path))
-    if kind == "sequences":
-        return FileTable(read_sequences(path, separator=text.separator), Source(path))
-    separator = text.separator or ("\t" if kind == "tsv" else ",")
-    if not text.header and not text.column_names:
-        raise ConfigError(
-            "data.header=false needs data.column_names, for example [user_id, item_id, timestamp]"
+    by_format: dict[str, Path] = {}
+    for file in files:
+        by_format.setdefault(_by_name(file, key=key, fallback=fallback), file)
+    if len(by_format) > 1:
+        found = ", ".join(f"{file.name} ({name})" for name, file in sorted(by_format.items()))
+        raise DataError(
+            f"{key}: files of several formats: {found}; give a glob that matches one of them, "
+            "such as 'folder/*.csv'"
         )
-    names = None if text.header or infer else text.column_names
-    table = read_text(path, separator=separator, column_names=names, infer=infer)
-    return FileTable(table, Source(path, first_line=2 if names is None else 1))
+    return next(iter(by_format))
 
 
-def read_parquet(path: Path) -> pa.Table:
-    """A Parquet file. Raises DataError where it is cut short or no Parquet file."""
-    try:
-        return pq.ParquetFile(path).read()
-    except (pa.ArrowInvalid, pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path}: no readable Parquet file, or cut short: {reason}") from None
+def _by_name(file: Path, *, key: str, fallback: str | None) -> str:
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    if suffixes and suffixes[-1] in COMPRESSED:
+        suffixes.pop()
+    found = FORMATS.get(suffixes[-1], fallback) if suffixes else fallback
+    if found is None:
+        raise DataError(
+            f"{key}: {file.name} does not tell its format; known endings: {', '.join(FORMATS)} "
+            "(also .gz). Set data.format=csv, tsv, parquet or sequences, or give a glob that "
+            "leaves the file out"
+        )
+    return found

@@ -1,102 +1,114 @@
-"""Row filters, in the order in which they run: rating, duplicates, k-core."""
+"""Which rows stay: rating threshold, then repeats, then the k-core; all on codes, vectorised.
+
+E events; users and items are dense codes.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from rechub_cli.data.raw import ITEM, RATING, TIMESTAMP, USER
-from rechub_cli.errors import ConfigError, DataError
+from rechub_cli.errors import DataError
+
+Ints = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.int32]
+Duplicates = Literal["all", "first", "last"]
 
 
 @dataclass(frozen=True)
 class FilterOptions:
-    """min_user_events, min_item_events: the k-core, 0 is off. duplicates: all, first or last."""
+    """Options of conf/data/table.yaml, ``filters``.
+
+    min_user_events, min_item_events: of the k-core; 0 and 1 keep all.
+    duplicates: which of a user's repeats of one item stay, by (time, row).
+    """
 
     min_user_events: int = 0
     min_item_events: int = 0
-    duplicates: str = "all"
+    duplicates: Duplicates = "all"
 
 
 def apply_filters(
-    table: pa.Table, *, rating_threshold: float | None, options: FilterOptions
-) -> tuple[pa.Table, dict[str, int]]:
-    """The rows that stay, in their order, and how many each filter removed.
+    user: Codes,
+    item: Codes,
+    *,
+    filters: FilterOptions,
+    times: Ints | None = None,
+    ratings: npt.NDArray[np.float64] | None = None,
+    rating_threshold: float | None = None,
+) -> tuple[Ints, dict[str, int]]:
+    """Rows that stay (ascending, int64) and how many each filter removed. Arrays are [E].
 
-    Raises DataError where none stays.
+    Raises DataError: nothing is left.
     """
-    counts = {"rows_read": table.num_rows}
-    if rating_threshold is not None:
-        if RATING not in table.column_names:
-            raise ConfigError(
-                f"data.rating_threshold={rating_threshold} needs a rating: name its column in "
-                "data.columns.rating"
+    rows = np.arange(len(user))
+    left = [len(rows)]
+    if rating_threshold is not None and ratings is not None:
+        rows = rows[ratings >= rating_threshold]
+    left.append(len(rows))
+    if filters.duplicates != "all":
+        kept = None if times is None else times[rows]
+        rows = rows[drop_repeats(user[rows], item[rows], times=kept, keep=filters.duplicates)]
+    left.append(len(rows))
+    if max(filters.min_user_events, filters.min_item_events) > 1:
+        rows = rows[
+            k_core(
+                user[rows],
+                item[rows],
+                min_user_events=filters.min_user_events,
+                min_item_events=filters.min_item_events,
             )
-        before = table.num_rows
-        table = table.filter(pc.greater_equal(table[RATING], rating_threshold))
-        counts["rows_below_rating"] = before - table.num_rows
-    if table.num_rows and options.duplicates != "all":
-        before = table.num_rows
-        table = table.filter(pa.array(keep_one(table, options.duplicates)))
-        counts["rows_duplicate"] = before - table.num_rows
-    if table.num_rows and max(options.min_user_events, options.min_item_events) > 1:
-        before = table.num_rows
-        user, item = _codes(table)
-        table = table.filter(
-            pa.array(
-                core_rows(
-                    user,
-                    item,
-                    min_user=options.min_user_events,
-                    min_item=options.min_item_events,
-                )
-            )
-        )
-        counts["rows_outside_core"] = before - table.num_rows
-    counts["rows"] = table.num_rows
-    if table.num_rows == 0:
-        removed = ", ".join(f"{k}: {v:,}" for k, v in counts.items())
-        raise DataError(f"no row is left after the filters ({removed}): loosen them")
-    return table, counts
+        ]
+    left.append(len(rows))
+    removed = [before - after for before, after in zip(left, left[1:], strict=False)]
+    names = ("rows_below_rating", "rows_duplicate", "rows_core")
+    counts = {"rows_read": left[0], **dict(zip(names, removed, strict=True)), "rows": left[-1]}
+    if len(rows) == 0:
+        raise _nothing_left(counts, filters, rating_threshold)
+    return rows, counts
 
 
-def keep_one(table: pa.Table, which: str) -> npt.NDArray[np.bool_]:
-    """bool [rows]: the first or last event (by time, then row) of each (user, item)."""
-    user, item = _codes(table)
-    times = table[TIMESTAMP].to_numpy() if TIMESTAMP in table.column_names else np.zeros(len(user))
-    order = np.lexsort((times, item, user))
-    same = (np.diff(user[order]) == 0) & (np.diff(item[order]) == 0)
-    edge = np.ones(len(order), dtype=np.bool_)
-    if which == "first":
-        edge[1:] = ~same
+def drop_repeats(
+    user: Codes, item: Codes, *, times: Ints | None, keep: Literal["first", "last"]
+) -> Ints:
+    """Rows of the first or last event of each (user, item), by (time, row), ascending int64."""
+    pair = user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
+    order = np.lexsort((pair,) if times is None else (times, pair))
+    pair = pair[order]
+    edge = np.ones(len(pair), dtype=bool)
+    change = pair[1:] != pair[:-1]
+    if keep == "first":
+        edge[1:] = change
     else:
-        edge[:-1] = ~same
-    keep = np.zeros(len(order), dtype=np.bool_)
-    keep[order[edge]] = True
-    return keep
+        edge[:-1] = change
+    return np.sort(order[edge])
 
 
-def core_rows(
-    user: npt.NDArray[np.int64], item: npt.NDArray[np.int64], *, min_user: int, min_item: int
-) -> npt.NDArray[np.bool_]:
-    """bool [rows]: the largest set in which every user and item has its least number of rows."""
-    keep = np.ones(len(user), dtype=np.bool_)
-    while True:
-        users = np.bincount(user[keep], minlength=int(user.max()) + 1)
-        items = np.bincount(item[keep], minlength=int(item.max()) + 1)
-        fresh = keep & (users[user] >= min_user) & (items[item] >= min_item)
-        if fresh.sum() == keep.sum():
-            return keep
-        keep = fresh
+def k_core(user: Codes, item: Codes, *, min_user_events: int, min_item_events: int) -> Ints:
+    """Rows of the largest set in which every user and item has enough events, ascending int64."""
+    rows = np.arange(len(user))
+    while len(rows):
+        users, items = user[rows], item[rows]
+        keep = np.bincount(users)[users] >= min_user_events
+        keep &= np.bincount(items)[items] >= min_item_events
+        if keep.all():
+            break
+        rows = rows[keep]
+    return rows
 
 
-def _codes(table: pa.Table) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    user, item = (
-        table[name].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-        for name in (USER, ITEM)
+def _nothing_left(
+    counts: dict[str, int], filters: FilterOptions, threshold: float | None
+) -> DataError:
+    removed = (
+        f"{counts['rows_below_rating']:,} below data.rating_threshold={threshold}, "
+        f"{counts['rows_duplicate']:,} repeats (data.filters.duplicates={filters.duplicates}), "
+        f"{counts['rows_core']:,} outside the core (data.filters.min_user_events="
+        f"{filters.min_user_events}, min_item_events={filters.min_item_events})"
     )
-    return user, item
+    return DataError(
+        f"nothing is left of {counts['rows_read']:,} rows: {removed}; relax these filters"
+    )

@@ -1,174 +1,218 @@
-"""MovieLens 100k in both of its public forms: GroupLens' u.* files and RecBole's ml-100k.*."""
+"""MovieLens 100k in GroupLens' own files or RecBole's; both give the same table.
+
+The README of GroupLens' archive documents u.data, u.item and u.user. The data may not be
+redistributed: they are read from a folder of the user's, or fetched when asked for.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
-import tempfile
-import urllib.request
-import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
 
-from rechub_cli.data.filters import FilterOptions, apply_filters
+from rechub_cli.data.assemble import Events, assemble
+from rechub_cli.data.columns import NumberColumn
+from rechub_cli.data.download import FOLDER, cache_dir, download_ml_100k
+from rechub_cli.data.files import TextFormat
+from rechub_cli.data.filters import FilterOptions
+from rechub_cli.data.ids import IdColumn, Ids
 from rechub_cli.data.raw import ITEM, RATING, TIMESTAMP, USER, RawData
-from rechub_cli.errors import DataError, RechubError
+from rechub_cli.data.side_tables import SideRows
+from rechub_cli.data.text import column_names, read_text
+from rechub_cli.data.times import TimeColumn
+from rechub_cli.errors import DataError
 
-URL = "https://files.grouplens.org/datasets/movielens/ml-100k.zip"
-MD5 = "0e33842e24a9c977be4e0107933c0723"
-"""As published beside the archive."""
-CANONICAL_HASH = "04e542d7e879830d1adb8ce68e87d642301d0d455488e9ee591cc39a93495523"
-"""canonical_hash of the published interactions, whichever form they were read from."""
-FOLDER = "ml-100k"
+__all__ = ["canonical_hash", "dataset_folder", "download_ml_100k", "read_ml_100k"]
+
+GROUPLENS = ("u.data", "u.item", "u.user")
+RECBOLE = ("ml-100k.inter", "ml-100k.item", "ml-100k.user")
 GENRES = (
-    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy "
-    "Film-Noir Horror Musical Mystery Romance Sci-Fi Thriller War Western"
-).split()
-"""In the order of the flags of u.item (u.genre)."""
-
-
-def cache_dir() -> Path:
-    """RECHUB_CACHE, else XDG_CACHE_HOME/rechub, else ~/.cache/rechub."""
-    if own := os.environ.get("RECHUB_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rechub"
+    "unknown",
+    "Action",
+    "Adventure",
+    "Animation",
+    "Children's",
+    "Comedy",
+    "Crime",
+    "Documentary",
+    "Drama",
+    "Fantasy",
+    "Film-Noir",
+    "Horror",
+    "Musical",
+    "Mystery",
+    "Romance",
+    "Sci-Fi",
+    "Thriller",
+    "War",
+    "Western",
+)
+"""In the order of u.item's flags."""
+EVENT_COLUMNS = ("user_id", "item_id", "rating", "timestamp")
+USER_COLUMNS = ("user_id", "age", "gender", "occupation", "zip_code")
+RECBOLE_EVENT_COLUMNS = ("user_id:token", "item_id:token", "rating:float", "timestamp:float")
+RECBOLE_ITEM_COLUMNS = ("item_id", "title", "release_year", "class")
+ITEM_COLUMNS = ("item_id", "title", "release_date", "video_release_date", "url", *GENRES)
+YEAR_IN_TITLE = r"(?s).*\((?P<year>[0-9]{4})\)"
+INTERACTIONS_HASH = "04e542d7e879830d1adb8ce68e87d642301d0d455488e9ee591cc39a93495523"
+"""canonical_hash of the published interactions, in the files' order."""
 
 
 def read_ml_100k(
-    path: str | None, *, rating_threshold: float | None, filters: FilterOptions
+    path: str | Path | None,
+    *,
+    rating_threshold: float | None = None,
+    filters: FilterOptions | None = None,
 ) -> RawData:
-    """Read the folder ``path``, or the cache. Raises DataError where the files are not there."""
-    folder = cache_dir() / FOLDER if path is None else Path(path)
-    if (folder / "u.data").exists():
-        table, items, users = _grouplens(folder)
-    elif (folder / "ml-100k.inter").exists():
-        table, items, users = _recbole(folder)
-    elif path is None:
-        raise DataError(
-            "data=ml_100k: no copy in the cache; `rechub data ml_100k` downloads it from "
-            "GroupLens, or name a folder that has it in data.path"
+    """Read MovieLens 100k.
+
+    path: a folder with u.data, u.item and u.user, or ml-100k.inter, .item and .user; None is the
+    cache. Users: age (float64), gender, occupation, zip_code. Items: release_year (int64, the year
+    in the title's brackets), genres (list of string, in u.item's order).
+    Raises DataError: no such folder or files, unusable content.
+    """
+    folder = dataset_folder(path)
+    grouplens = (folder / GROUPLENS[0]).is_file()
+    events = _events(folder / GROUPLENS[0]) if grouplens else _events(folder / RECBOLE[0])
+    if canonical_hash(_table(events)) != INTERACTIONS_HASH:
+        note = (
+            f"not the published ml-100k: {folder} holds other interactions "
+            f"({len(events.user.codes):,} rows), so published figures do not apply"
         )
+        events = replace(events, notes=(*events.notes, note))
+    return assemble(
+        events,
+        items=_grouplens_items(folder) if grouplens else _recbole_items(folder),
+        users=_grouplens_users(folder) if grouplens else _recbole_users(folder),
+        rating_threshold=rating_threshold,
+        filters=filters or FilterOptions(),
+    )
+
+
+def dataset_folder(path: str | Path | None) -> Path:
+    """The folder with one of the two forms. Raises DataError: none, or a file is missing."""
+    if path is None:
+        folder = cache_dir() / FOLDER
+        if not folder.is_dir():
+            raise DataError(
+                f"ml_100k is not in the cache ({folder}): `rechub data ml_100k` downloads it from "
+                "GroupLens, or set data.path to a folder that has it"
+            )
     else:
-        raise DataError(
-            f"data.path={path}: neither u.data (GroupLens) nor ml-100k.inter (RecBole) is there"
-        )
-    notes = ()
-    if canonical_hash(table) != CANONICAL_HASH:
-        notes = (
-            f"the interactions in {folder} are not those of the published ml-100k "
-            f"({table.num_rows:,} rows): figures cannot be compared",
-        )
-    table, counts = apply_filters(table, rating_threshold=rating_threshold, options=filters)
-    return RawData(table, items, users, notes, counts, "s")
+        folder = Path(path).expanduser()
+    for names in (GROUPLENS, RECBOLE):
+        if (folder / names[0]).is_file():
+            for name in names:
+                if not (folder / name).is_file():
+                    raise DataError(f"{folder}: {name} is missing beside {names[0]}")
+            return folder
+    raise DataError(
+        f"data.path={folder}: found neither {', '.join(GROUPLENS)} nor {', '.join(RECBOLE)}; "
+        "give a folder that holds them, or data.path=null and `rechub data ml_100k` (a download)"
+    )
 
 
 def canonical_hash(table: pa.Table) -> str:
-    """SHA-256 over the columns' names and little-endian values, in row order."""
+    """SHA-256 over the names and little-endian values of the interactions, in row order."""
     digest = hashlib.sha256()
-    for name in (USER, ITEM, RATING, TIMESTAMP):
-        kind = pa.float64() if name == RATING else pa.int64()
+    for name, kind in ((USER, "<i8"), (ITEM, "<i8"), (RATING, "<f8"), (TIMESTAMP, "<i8")):
         digest.update(name.encode())
-        digest.update(table[name].cast(kind).to_numpy().astype(f"<{'f' if name == RATING else 'i'}8").tobytes())
+        digest.update(table[name].to_numpy().astype(kind).tobytes())
     return digest.hexdigest()
 
 
-def download_ml_100k(cache: Path | None = None, *, url: str = URL, md5: str = MD5) -> Path:
-    """Fetch, verify and unpack the archive into the cache; the folder appears whole.
-
-    Raises RechubError where the download fails or its MD5 is not the published one.
-    """
-    cache = cache or cache_dir()
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache) as scratch:
-        archive = Path(scratch) / "ml-100k.zip"
-        try:
-            with urllib.request.urlopen(url, timeout=60) as source, archive.open("wb") as target:
-                shutil.copyfileobj(source, target)
-        except OSError as error:
-            raise RechubError(
-                f"{url} could not be downloaded ({error}); fetch it by hand, unpack it and name "
-                "the folder in data.path"
-            ) from None
-        found = hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest()
-        if found != md5:
-            raise RechubError(
-                f"{url}: MD5 {found}, published {md5}: the download is damaged or another file; "
-                "nothing was kept"
-            )
-        with zipfile.ZipFile(archive) as zipped:
-            for name in ("u.data", "u.item", "u.user", "README"):
-                zipped.extract(f"{FOLDER}/{name}", scratch)
-        target_folder = cache / FOLDER
-        shutil.rmtree(target_folder, ignore_errors=True)
-        os.replace(Path(scratch) / FOLDER, target_folder)
-    return target_folder
+def _events(path: Path) -> Events:
+    layout = TextFormat("\t", EVENT_COLUMNS if path.name == GROUPLENS[0] else None)
+    names = EVENT_COLUMNS if layout.column_names else RECBOLE_EVENT_COLUMNS
+    column_names(path, layout, required=names)
+    user, item = IdColumn(from_text=True), IdColumn(from_text=True)
+    rating, time = NumberColumn("rating"), TimeColumn()
+    read_text(path, layout, dict(zip(names, (user, item, rating, time), strict=True)))
+    ids = user.finish(), item.finish()
+    columns = {RATING: rating.finish(), TIMESTAMP: time.finish()}
+    return Events(*ids, columns, timestamp_unit=time.unit, notes=tuple(time.notes))
 
 
-def _rows(path: Path, separator: str, encoding: str) -> list[list[str]]:
-    if not path.exists():
-        raise DataError(f"{path}: missing; the folder needs all three files of its form")
-    lines = path.read_text(encoding=encoding).splitlines()
-    return [line.split(separator) for line in lines if line]
+def _table(events: Events) -> pa.Table:
+    return pa.table({USER: events.user.decode(), ITEM: events.item.decode(), **events.columns})
 
 
-def _grouplens(folder: Path) -> tuple[pa.Table, pa.Table, pa.Table]:
-    data = _rows(folder / "u.data", "\t", "latin-1")
-    items = [
-        (r[0], _year(r[1]), [g for g, flag in zip(GENRES, r[5:], strict=True) if flag == "1"])
-        for r in _rows(folder / "u.item", "|", "latin-1")
-    ]
-    users = _rows(folder / "u.user", "|", "latin-1")
-    return _interactions(data), _items(items), _users(users)
+def _grouplens_users(folder: Path) -> SideRows:
+    return _user_rows(_strings(folder / "u.user", "|", names=USER_COLUMNS, encoding="latin-1"))
 
 
-def _recbole(folder: Path) -> tuple[pa.Table, pa.Table, pa.Table]:
-    data, items, users = (
-        _rows(folder / f"ml-100k.{kind}", "\t", "utf-8")[1:] for kind in ("inter", "item", "user")
-    )
-    genres = [(r[0], r[2] if r[2].isdigit() else None, [g for g in GENRES if g in r[3].split()]) for r in items]
-    return _interactions(data), _items(genres), _users(users)
+def _recbole_users(folder: Path) -> SideRows:
+    return _user_rows(_strings(folder / "ml-100k.user", "\t", names=USER_COLUMNS))
 
 
-def _year(title: str) -> str | None:
-    """The year in the parentheses that end a title."""
-    year = title.rstrip()[-5:-1]
-    return year if title.rstrip().endswith(")") and year.isdigit() else None
+def _grouplens_items(folder: Path) -> SideRows:
+    table = _strings(folder / "u.item", "|", names=ITEM_COLUMNS, encoding="latin-1")
+    flags = np.stack([pc.equal(table[genre], "1").to_numpy() for genre in GENRES], axis=1)
+    return _item_rows(table, year=_year(table["title"]), flags=flags)
 
 
-def _interactions(rows: list[list[str]]) -> pa.Table:
-    user, item, rating, time = (pa.array(c) for c in zip(*rows, strict=True))
-    return pa.table(
-        {
-            USER: user.cast(pa.int64()),
-            ITEM: item.cast(pa.int64()),
-            RATING: rating.cast(pa.float64()),
-            TIMESTAMP: time.cast(pa.int64()),
-        }
+def _recbole_items(folder: Path) -> SideRows:
+    table = _strings(folder / "ml-100k.item", "\t", names=RECBOLE_ITEM_COLUMNS)
+    words = pc.split_pattern(table["class"], " ").combine_chunks()
+    flags = np.zeros((len(words), len(GENRES)), dtype=bool)
+    rows = np.repeat(np.arange(len(words)), pc.list_value_length(words).to_numpy())
+    known = pc.index_in(words.flatten(), pa.array(GENRES))
+    flags[rows, known.fill_null(0).to_numpy()] |= known.is_valid().to_numpy(zero_copy_only=False)
+    is_year = pc.match_substring_regex(table["release_year"], "^[0-9]{4}$")
+    year = pc.if_else(is_year, table["release_year"], pa.scalar(None, pa.string()))
+    # One title kept its year because "(V)" follows it; RecBole took the V for the year.
+    return _item_rows(
+        table, year=pc.coalesce(year.cast(pa.int64()), _year(table["title"])), flags=flags
     )
 
 
-def _items(rows: list[tuple[str, str | None, list[str]]]) -> pa.Table:
-    ids, years, genres = (list(c) for c in zip(*rows, strict=True))
-    return pa.table(
-        {
-            ITEM: pa.array(ids).cast(pa.int64()),
-            "release_year": pa.array(years, pa.string()).cast(pa.int64()),
-            "genres": pa.array(genres, pa.list_(pa.string())),
-        }
-    )
+def _year(titles: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.struct_field(pc.extract_regex(titles, YEAR_IN_TITLE), "year").cast(pa.int64())
 
 
-def _users(rows: list[list[str]]) -> pa.Table:
-    ids, age, gender, occupation, zip_code = (pa.array(c) for c in zip(*rows, strict=True))
-    return pa.table(
-        {
-            USER: ids.cast(pa.int64()),
-            "age": pc.cast(age, pa.float64()),
-            "gender": gender,
-            "occupation": occupation,
-            "zip_code": zip_code,
-        }
-    )
+def _item_rows(table: pa.Table, *, year: pa.ChunkedArray, flags: npt.NDArray[np.bool_]) -> SideRows:
+    """flags: bool [rows, genres]."""
+    offsets = np.concatenate([[0], np.cumsum(flags.sum(axis=1))]).astype(np.int32)
+    names = pa.array(GENRES).take(pa.array(flags.nonzero()[1]))
+    genres = pa.ListArray.from_arrays(pa.array(offsets), names)
+    return SideRows(_keys(table["item_id"]), {"release_year": year, "genres": genres})
+
+
+def _user_rows(table: pa.Table) -> SideRows:
+    features = {name: table[name] for name in USER_COLUMNS[1:]}
+    features["age"] = features["age"].cast(pa.float64())
+    return SideRows(_keys(table["user_id"]), features)
+
+
+def _keys(texts: pa.ChunkedArray) -> Ids:
+    ids = IdColumn(from_text=True)
+    ids.add(ids.parse(texts.combine_chunks()))
+    return ids.finish()
+
+
+def _strings(
+    path: Path, separator: str, *, names: tuple[str, ...], encoding: str = "utf8"
+) -> pa.Table:
+    """All columns of a small text file as string, without quoting."""
+    header = path.name.startswith("ml-100k")
+    try:
+        return pa.csv.read_csv(
+            path,
+            read_options=pa.csv.ReadOptions(
+                column_names=list(names), skip_rows=int(header), encoding=encoding
+            ),
+            parse_options=pa.csv.ParseOptions(delimiter=separator, quote_char=False),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(
+            f"{path}: not the published file, whose columns are {', '.join(names)}: {error}"
+        ) from None

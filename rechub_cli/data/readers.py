@@ -1,39 +1,44 @@
-"""Files to RawData: a CSV, TSV or Parquet file, a folder or a glob of them, sequences."""
+"""A user's own table: interactions with their side tables, checked, filtered, columnar."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from rechub_cli.data.columns import (
-    PARSERS,
-    guess_unit,
-    parse_ids,
-    parse_times,
-    settle_ids,
+from rechub_cli.data.assemble import Events, assemble
+from rechub_cli.data.cells import is_text
+from rechub_cli.data.columns import FeatureColumn, NumberColumn, SplitColumn
+from rechub_cli.data.files import TextFormat, find_files, format_of, text_format
+from rechub_cli.data.filters import FilterOptions
+from rechub_cli.data.ids import IdColumn
+from rechub_cli.data.parquet import (
+    parquet_schema,
+    read_batches,
+    read_parquet,
+    refuse_mixed,
+    refuse_type,
+    require_columns,
 )
-from rechub_cli.data.files import (
-    AUTO,
-    FileTable,
-    TextOptions,
-    file_format,
-    find_files,
-    read_file,
-)
-from rechub_cli.data.filters import FilterOptions, apply_filters
 from rechub_cli.data.raw import ITEM, RATING, SPLIT, TIMESTAMP, USER, WEIGHT, RawData
-from rechub_cli.data.side_tables import read_side_table
-from rechub_cli.data.text import first_line, looks_separated_by
+from rechub_cli.data.sequences import read_sequences
+from rechub_cli.data.side_tables import read_side_table, side_rows
+from rechub_cli.data.text import column_names as text_columns
+from rechub_cli.data.text import read_text
+from rechub_cli.data.times import TimeColumn
 from rechub_cli.errors import ConfigError, DataError
-from rechub_cli.suggest import did_you_mean
+
+AUTO = "auto"
+ROLES = (USER, ITEM, TIMESTAMP, RATING, WEIGHT, SPLIT)
+PARQUET_ROLES = {USER: "id", ITEM: "id", TIMESTAMP: "time", RATING: "number", WEIGHT: "number"}
+
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """The source's column for each meaning; see conf/data/table.yaml."""
+    """Which column of the file plays which part; see conf/data/table.yaml, ``columns``."""
 
     user: str = "user_id"
     item: str = "item_id"
@@ -46,157 +51,188 @@ class ColumnNames:
 
 @dataclass(frozen=True)
 class SideTable:
-    """path: file, folder or glob; None: no such table. key: its key column; None: the name of
-    the interactions' column."""
+    """path: file, folder or glob. key: its key column; None is the interactions' column name."""
 
-    path: str | None = None
+    path: str | Path
     key: str | None = None
 
 
 def read_table(
-    path: str,
+    path: str | Path,
     *,
-    text: TextOptions = TextOptions(),
-    columns: ColumnNames = ColumnNames(),
-    items: SideTable = SideTable(),
-    users: SideTable = SideTable(),
+    format: str = AUTO,
+    separator: str | None = None,
+    header: bool = True,
+    column_names: Sequence[str] | None = None,
+    columns: ColumnNames | None = None,
+    items: SideTable | None = None,
+    users: SideTable | None = None,
     rating_threshold: float | None = None,
-    filters: FilterOptions = FilterOptions(),
+    filters: FilterOptions | None = None,
 ) -> RawData:
-    """Read, check and filter a table of interactions with its side tables.
+    """Read, check and filter a table of interactions; see conf/data/table.yaml for each option.
 
-    Raises DataError with file, column, row and cell for whatever cannot be used.
+    format: auto, csv, tsv, parquet or sequences. separator: one character, None for the format's
+    own. Side tables tell their format by their file names, else have that of the interactions.
+    Raises ConfigError: options that do not fit together. DataError: unusable data, with file, row,
+    column and cell.
     """
-    files = find_files(path, key="data.path")
-    kinds = {file_format(file, text.format) for file in files}
-    if len(kinds) > 1:
-        raise DataError(f"{path} holds files of several formats ({', '.join(sorted(kinds))}); "
-                        "name one kind by a glob such as 'folder/*.parquet'")
-    kind = kinds.pop()
-    read = [read_file(file, kind=kind, text=text) for file in files]
-    wanted = _wanted(read[0].table, columns, kind, read[0].source.path)
-    parts, units = [], set()
-    for one in read:
-        part, unit = _parse(one, wanted)
-        parts.append(part)
-        units.add(unit)
-    table = _concatenate(parts, files)
-    notes = [] if TIMESTAMP in table.column_names else [
-        "no timestamps: the row order is taken for the order in time"
-    ]
-    table, counts = apply_filters(table, rating_threshold=rating_threshold, options=filters)
-    unit = units.pop() if len(units) == 1 else None
-    if TIMESTAMP in table.column_names and unit is None:
-        unit = guess_unit(table[TIMESTAMP])
-    sides = {}
-    for name, column, side in ((ITEM, columns.item, items), (USER, columns.user, users)):
-        if side.path is None:
-            sides[name] = None
-            continue
-        sides[name], table, note = read_side_table(
-            find_files(side.path, key=f"data.{name}s.path"),
-            key=side.key or column,
-            name=name,
-            interactions=table,
-            text=text,
+    columns = columns or ColumnNames()
+    if rating_threshold is not None and columns.rating is None:
+        raise ConfigError(
+            f"data.rating_threshold={rating_threshold} needs a rating: name it in "
+            "data.columns.rating"
         )
-        if note:
-            notes.append(note[0])
-            counts[f"{name}s_without_features"] = note[1]
-    return RawData(table, sides[ITEM], sides[USER], tuple(notes), counts, unit)
-
-
-def _wanted(table: pa.Table, columns: ColumnNames, kind: str, path: Path) -> dict[str, str]:
-    """Canonical name -> the source's column. Raises DataError for one that is missing."""
+    files = find_files(path, key="data.path")
+    kind = format_of(files, wanted=format, key="data.path")
     if kind == "sequences":
-        return {USER: USER, ITEM: ITEM}
-    found = table.column_names
-    timestamp = columns.timestamp
-    if timestamp == AUTO:
-        timestamp = TIMESTAMP if TIMESTAMP in found else None
-    named = {
-        USER: columns.user,
-        ITEM: columns.item,
-        TIMESTAMP: timestamp,
-        RATING: columns.rating,
-        WEIGHT: columns.weight,
-        SPLIT: columns.split,
-    }
-    wanted = {name: column for name, column in named.items() if column is not None}
-    for name, column in [*wanted.items(), *(("context", c) for c in columns.context)]:
-        if column not in found:
-            raise _missing_column(path, name, column, found, kind)
-    for column in columns.context:
-        if column in named:
-            raise ConfigError(
-                f"data.columns.context names {column!r}, a name of the product; rename the column"
+        events = _read_lines(files, columns, separator=separator)
+    else:
+        layout = None
+        if kind != "parquet":
+            layout = text_format(
+                kind, separator=separator, column_names=None if header else column_names or ()
             )
-    return wanted | {column: column for column in columns.context}
-
-
-def _missing_column(path: Path, name: str, column: str, found: Sequence[str], kind: str) -> DataError:
-    hint = ""
-    if kind in ("csv", "tsv") and len(found) == 1:
-        hint = looks_separated_by(first_line(path), "," if kind == "csv" else "\t")
-    elif kind != "parquet" and all(cell.lstrip("-").replace(".", "", 1).isdigit() for cell in found):
-        hint = " The first line looks like data: set data.header=false and data.column_names."
-    return DataError(
-        f"{path}: no column {column!r} (data.columns.{name}); the file has {list(found)}."
-        + (hint or did_you_mean(column, found))
+        events = _read_columns(files, layout, columns)
+    fallback = kind if kind in ("csv", "tsv", "parquet") else None
+    side = {
+        name: read_side_table(
+            table.path,
+            key=table.key or getattr(columns, name),
+            setting=f"data.{name}s",
+            name=name,
+            fallback=fallback,
+            separator=None if kind == "sequences" else separator,
+        )
+        for name, table in ((ITEM, items), (USER, users))
+        if table is not None
+    }
+    return assemble(
+        events,
+        items=side.get(ITEM),
+        users=side.get(USER),
+        rating_threshold=rating_threshold,
+        filters=filters or FilterOptions(),
     )
 
 
-def _parse(one: FileTable, wanted: dict[str, str]) -> tuple[pa.Table, str | None]:
-    out: dict[str, pa.Array] = {}
-    unit = None
-    missing = [c for c in wanted.values() if c not in one.table.column_names]
-    if missing:
-        raise DataError(
-            f"{one.source.path}: no column {missing[0]!r}, which other files of the folder have; "
-            f"it has {one.table.column_names}"
-        )
-    for name, column in wanted.items():
-        values = one.table[column].combine_chunks()
-        if name in (USER, ITEM):
-            out[name] = parse_ids(values, column, one.source)
-        elif name == TIMESTAMP:
-            out[name], unit = parse_times(values, column, one.source)
-        elif name in PARSERS:
-            out[name] = PARSERS[name](values, column, one.source)
-        else:
-            out[name] = values
-    return pa.table(out), unit
+def read_memory(
+    table: pa.Table,
+    *,
+    columns: ColumnNames,
+    items: pa.Table | None = None,
+    users: pa.Table | None = None,
+    filters: FilterOptions | None = None,
+) -> RawData:
+    """Check and filter interactions that are in memory, with side tables keyed by the same names.
+
+    Raises DataError: unusable data, with row, column and cell.
+    """
+    source = "the interactions"
+    roles = _roles(columns, table.column_names)
+    require_columns(source, table.schema, tuple(roles))
+    for name, role in roles.items():
+        refuse_type(source, table.schema, name, role=PARQUET_ROLES.get(role, "feature"))
+    collectors = {name: _collector(role, from_text=False) for name, role in roles.items()}
+    rows = read_batches(source, table.select(list(roles)).to_batches(), collectors)
+    events = _finish({roles[n]: column for n, column in collectors.items()}, (), rows)
+    return assemble(
+        events,
+        items=None if items is None else side_rows(items, key=columns.item, name=ITEM),
+        users=None if users is None else side_rows(users, key=columns.user, name=USER),
+        rating_threshold=None,
+        filters=filters or FilterOptions(),
+    )
 
 
-def _concatenate(parts: list[pa.Table], files: list[Path]) -> pa.Table:
-    for name in parts[0].column_names:
-        kinds = {str(part[name].type): file for part, file in zip(parts, files, strict=True)}
-        if len(kinds) > 1:
-            (kind_a, file_a), (kind_b, file_b) = list(kinds.items())[:2]
-            raise DataError(
-                f"column {name!r} is {kind_a} in {file_a} and {kind_b} in {file_b}: give it one type"
+def _read_columns(files: Sequence[Path], layout: TextFormat | None, names: ColumnNames) -> Events:
+    """Interactions of CSV or TSV files (with a layout) or Parquet files (without)."""
+    present = text_columns(files[0], layout) if layout else parquet_schema(files[0]).names
+    roles = _roles(names, present)
+    columns = {name: _collector(role, from_text=layout is not None) for name, role in roles.items()}
+    if layout is None:
+        coded = _check_schemas(files, roles)
+        rows = sum(read_parquet(file, columns, coded=coded) for file in files)
+    else:
+        for file in files:
+            text_columns(file, layout, required=tuple(roles))
+        rows = sum(read_text(file, layout, columns) for file in files)
+    return _finish({roles[name]: column for name, column in columns.items()}, files, rows)
+
+
+def _roles(names: ColumnNames, present: Sequence[str]) -> dict[str, str]:
+    """File column -> canonical name, of every column to read (context keeps its own name)."""
+    wanted = {role: getattr(names, role) for role in ROLES}
+    if wanted[TIMESTAMP] == AUTO:
+        wanted[TIMESTAMP] = TIMESTAMP if TIMESTAMP in present else None
+    pairs = [(name, role) for role, name in wanted.items() if name is not None]
+    roles: dict[str, str] = {}
+    for name, role in [*pairs, *((name, name) for name in names.context)]:
+        if name in roles:
+            raise ConfigError(
+                f"data.columns names {name!r} twice, for {roles[name]} and for {role}; a column "
+                "plays one part"
             )
-    table = pa.concat_tables(parts)
-    for name in (USER, ITEM):
-        settled = settle_ids(table[name])
-        table = table.set_column(table.column_names.index(name), name, settled)
-    for name in table.column_names:
-        # Context columns of text files come as text: numbers are read as numbers.
-        if name not in (USER, ITEM, TIMESTAMP, RATING, WEIGHT, SPLIT):
-            index = table.column_names.index(name)
-            table = table.set_column(index, name, settle_context(table[name]))
-    return table
+        roles[name] = role
+    reserved = [name for name in names.context if name in ROLES]
+    if reserved:
+        raise ConfigError(
+            f"data.columns.context names {reserved[0]!r}, a name kept for another part (kept: "
+            f"{', '.join(ROLES)}); rename that column"
+        )
+    return roles
 
 
-def settle_context(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Text as int64 or float64 where every cell is one."""
-    if not pa.types.is_string(values.type):
-        return values
-    empty = pc.equal(values, "")
-    cells = pc.if_else(empty, pa.scalar(None, pa.string()), values)
-    for kind in (pa.int64(), pa.float64()):
-        try:
-            return cells.cast(kind)
-        except pa.ArrowInvalid:
-            continue
-    return cells
+def _collector(role: str, *, from_text: bool) -> Any:
+    if role in (USER, ITEM):
+        return IdColumn(from_text=from_text)
+    if role == TIMESTAMP:
+        return TimeColumn()
+    if role == SPLIT:
+        return SplitColumn()
+    if role in (RATING, WEIGHT):
+        return NumberColumn(role, minimum=0 if role == WEIGHT else None)
+    return FeatureColumn(from_text=from_text)
+
+
+def _check_schemas(files: Sequence[Path], roles: Mapping[str, str]) -> list[str]:
+    """Check every file's columns and types. Returns the text columns to read dictionary-coded."""
+    schemas = {file: parquet_schema(file, required=tuple(roles)) for file in files}
+    for file, schema in schemas.items():
+        for name, role in roles.items():
+            refuse_type(file, schema, name, role=PARQUET_ROLES.get(role, "feature"))
+    refuse_mixed(schemas, tuple(roles))
+    first = schemas[files[0]]
+    return [n for n, role in roles.items() if role in (USER, ITEM) and is_text(first.field(n).type)]
+
+
+def _read_lines(files: Sequence[Path], names: ColumnNames, *, separator: str | None) -> Events:
+    """Interactions of one-sequence-a-line files."""
+    given = {role: getattr(names, role) for role in ROLES[2:]}
+    extra = [f"columns.{r}={n}" for r, n in given.items() if n is not None and n != AUTO]
+    if extra or names.context:
+        raise ConfigError(
+            f"data.{', '.join(extra) or 'columns.context'}: format=sequences has lines of a user "
+            "and its items, no other column"
+        )
+    user, item = IdColumn(from_text=True), IdColumn(from_text=True)
+    rows = sum(read_sequences(f, user=user, item=item, separator=separator) for f in files)
+    return _finish({USER: user, ITEM: item}, files, rows)
+
+
+def _finish(columns: Mapping[str, Any], files: Sequence[Path], rows: int) -> Events:
+    if rows == 0:
+        raise DataError(f"{', '.join(map(str, files[:3])) or 'the interactions'}: no data rows")
+    values = {name: column.finish() for name, column in columns.items()}
+    notes = [f"{n}: {note}" for n, c in columns.items() for note in getattr(c, "notes", ())]
+    if TIMESTAMP not in columns:
+        order = "" if len(files) < 2 else f" (files by name: {files[0].name} ... {files[-1].name})"
+        notes.append(f"no timestamps: the order of the rows is the order of events{order}")
+    time = columns.get(TIMESTAMP)
+    return Events(
+        user=values.pop(USER),
+        item=values.pop(ITEM),
+        columns=values,
+        timestamp_unit=time.unit if time is not None else None,
+        notes=tuple(notes),
+    )

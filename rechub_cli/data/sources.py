@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rechub_cli.config.schema import DataConfig, DemoData, Filters, Ml100kData, TableData
 from rechub_cli.data.demo import DemoWorld, make_demo
-from rechub_cli.data.files import TextOptions
 from rechub_cli.data.filters import FilterOptions
 from rechub_cli.data.ml_100k import read_ml_100k
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.readers import ColumnNames, SideTable, read_table
+
+if TYPE_CHECKING:
+    from rechub_cli.config.schema import DataConfig, Filters, SideTableConfig, TableData
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,17 @@ class LoadedData:
 
 
 def load_raw(config: DataConfig) -> LoadedData:
-    """Read the source that ``data.name`` names."""
-    if isinstance(config, DemoData):
+    """Make or read the source that ``data.name`` names. Raises DataError or ConfigError."""
+    if config.name == "demo":
         world = make_demo(config.seed, config.num_users, config.num_items)
         return LoadedData(world.raw, world)
-    if isinstance(config, Ml100kData):
-        return LoadedData(
-            read_ml_100k(
-                config.path,
-                rating_threshold=config.rating_threshold,
-                filters=_filters(config.filters),
-            )
+    if config.name == "ml_100k":
+        raw = read_ml_100k(
+            config.path,
+            rating_threshold=config.rating_threshold,
+            filters=_filters(config.filters),
         )
+        return LoadedData(raw)
     return LoadedData(_table(config))
 
 
@@ -41,18 +42,20 @@ def _table(config: TableData) -> RawData:
     names = config.columns
     return read_table(
         config.path,
-        text=TextOptions(
-            config.format,
-            config.separator,
-            config.header,
-            None if config.column_names is None else tuple(config.column_names),
-        ),
+        format=config.format,
+        separator=config.separator,
+        header=config.header,
+        column_names=config.column_names,
         columns=ColumnNames(**{**names.model_dump(), "context": tuple(names.context)}),
-        items=SideTable(config.items.path, config.items.key),
-        users=SideTable(config.users.path, config.users.key),
+        items=_side(config.items),
+        users=_side(config.users),
         rating_threshold=config.rating_threshold,
         filters=_filters(config.filters),
     )
+
+
+def _side(table: SideTableConfig) -> SideTable | None:
+    return None if table.path is None else SideTable(table.path, table.key)
 
 
 def _filters(filters: Filters) -> FilterOptions:

@@ -1,164 +1,92 @@
-"""Text tables: CSV, TSV, headerless files and one-sequence-a-line files, columnar throughout.
-
-The good path never looks at a row; only a failure pays for a second pass that names its line.
-"""
+"""CSV and TSV files (also .gz), read in blocks by Arrow; any failure is then looked up exactly."""
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pacsv
+import pyarrow.csv
 
-from rechub_cli.data.raw import ITEM, USER
+from rechub_cli.data.cells import CellError, Column, add_batch
+from rechub_cli.data.diagnose import (
+    check_header,
+    check_required,
+    explain,
+    refuse_encoding,
+)
+from rechub_cli.data.files import TextFormat
 from rechub_cli.errors import DataError
 
-SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon", "|": "bar", ":": "colon", " ": "space"}
-MISSING_TEXT = ("", "NULL", "null", "NaN", "nan", "NA", "N/A", "None", "\\N")
-"""Cells that mean "no value" in side columns."""
+BLOCK_BYTES = 8 << 20
 
 
-def open_text(path: Path) -> IO[str]:
-    """The file's text, decompressed where its name ends in .gz; bad bytes are kept as escapes."""
-    raw: IO[bytes] = gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+def column_names(path: Path, layout: TextFormat, *, required: tuple[str, ...] = ()) -> list[str]:
+    """The column names of a file. required: names that must be among them, exactly once.
 
-
-def read_text(
-    path: Path,
-    *,
-    separator: str,
-    column_names: Sequence[str] | None,
-    infer: bool = False,
-) -> pa.Table:
-    """All columns of a file, as text (or, for side tables, with ``infer`` by their cells).
-
-    separator: one character. column_names: of a headerless file; None: the first line has them.
-    Raises DataError naming file and line for ragged lines, bad bytes and empty files.
+    Raises DataError: a missing or doubled column, a wrong separator, a header that is data.
     """
-    names = list(column_names) if column_names else _header(path, separator)
-    ragged: list[pacsv.InvalidRow] = []
-
-    def note(row: pacsv.InvalidRow) -> str:
-        ragged.append(row)
-        return "skip"
-
-    types = None if infer else dict.fromkeys(names, pa.string())
-    try:
-        table = pacsv.read_csv(
-            path,
-            read_options=pacsv.ReadOptions(
-                column_names=names, skip_rows=0 if column_names else 1, block_size=8 << 20
-            ),
-            parse_options=pacsv.ParseOptions(
-                delimiter=separator, invalid_row_handler=note, newlines_in_values=False
-            ),
-            convert_options=pacsv.ConvertOptions(
-                column_types=types,
-                strings_can_be_null=infer,
-                null_values=list(MISSING_TEXT) if infer else [],
-            ),
-        )
-    except pa.ArrowInvalid as error:
-        _explain(path, separator, len(names), str(error))
-        raise DataError(f"{path}: not readable as separated text: {error}") from None
-    if ragged:
-        _explain(path, separator, len(names), "ragged")
-    if table.num_rows == 0:
-        raise DataError(f"{path}: the file has no row" + ("" if column_names else " below its header"))
-    return table
-
-
-def read_sequences(path: Path, *, separator: str | None) -> pa.Table:
-    """One line a user: ``user item item ...``; the order in the line is the order in time.
-
-    separator: one character; None: any white space. Raises DataError for a line without items.
-    """
-    users: list[str] = []
-    lengths: list[int] = []
-    items: list[str] = []
-    for number, line in numbered_lines(path):
-        cells = line.split(separator)
-        if not cells or not line.strip():
-            continue
-        if len(cells) == 1 or "" in cells:
-            raise DataError(
-                f"{path}, line {number}: {line[:80]!r} is no sequence; needed: a user, then its "
-                "items, separated by " + ("white space" if separator is None else repr(separator))
-            )
-        users.append(cells[0])
-        lengths.append(len(cells) - 1)
-        items.extend(cells[1:])
-    if not users:
-        raise DataError(f"{path}: the file has no line")
-    owner = pa.array(np.repeat(np.arange(len(users)), lengths))
-    return pa.table({USER: pa.array(users).take(owner), ITEM: pa.array(items)})
-
-
-def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Lines without their ends, counted from 1. Raises DataError for bytes that are no UTF-8."""
-    with open_text(path) as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                line.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise DataError(
-                    f"{path}, line {number}: byte {ord(line[error.start]) - 0xDC00:#x} at column "
-                    f"{error.start + 1} is no UTF-8; convert the file, for example with "
-                    "iconv -f latin1 -t utf-8"
-                ) from None
-            yield number, line.rstrip("\r\n")
-
-
-def looks_separated_by(line: str, separator: str) -> str:
-    """A hint where a header line looks separated by another character, or an empty text."""
-    if separator in line:
-        return ""
-    for other, name in SEPARATORS.items():
-        if other in line:
-            return f" It looks separated by {other!r} ({name}): set data.separator={other!r}."
-    return ""
-
-
-def first_line(path: Path) -> str:
-    """The file's first line. Raises DataError where it is empty."""
-    for _, line in numbered_lines(path):
-        return line
-    raise DataError(f"{path}: the file is empty")
-
-
-def _header(path: Path, separator: str) -> list[str]:
-    names = next(csv.reader([first_line(path)], delimiter=separator), [])
-    # RecBole writes name:type into the header.
-    names = [_plain_name(name.strip()) for name in names]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise DataError(f"{path}, line 1: the header names {twice} more than once")
+    with open_text(path) as lines:
+        try:
+            first = next(csv.reader(lines, delimiter=layout.separator), [])
+        except (OSError, csv.Error) as error:
+            raise DataError(f"{path}, line 1: {error}") from None
+    refuse_encoding(first, path, line=1)
+    names = list(layout.column_names or first)
+    if layout.column_names is not None:
+        check_header(path, layout, first)
+    check_required(path, layout, names, required)
     return names
 
 
-def _plain_name(name: str) -> str:
-    stem, colon, kind = name.rpartition(":")
-    return stem if colon and kind in ("token", "token_seq", "float", "float_seq") else name
+def read_text(path: Path, layout: TextFormat, columns: Mapping[str, Column]) -> int:
+    """Read the named columns of one file into their collectors. Returns the number of rows.
+
+    Raises DataError: the first unusable line, with its column and cell.
+    """
+    rows = 0
+    try:
+        for batch in _batches(path, layout, list(columns)):
+            add_batch(columns, batch)
+            rows += batch.num_rows
+    except (CellError, pa.ArrowInvalid, OSError) as error:
+        with open_text(path) as lines:
+            found = explain(path, layout, columns, lines=lines, error=error)
+        raise found from None
+    return rows
 
 
-def _explain(path: Path, separator: str, expected: int, cause: str) -> None:
-    """Raise the DataError of the first bad line, where there is one."""
-    for number, line in numbered_lines(path):
-        if not line:
-            continue
-        cells = next(csv.reader([line], delimiter=separator), [])
-        if len(cells) != expected:
-            hint = looks_separated_by(line, separator) if len(cells) == 1 else ""
-            raise DataError(
-                f"{path}, line {number}: {len(cells)} fields where {expected} are expected: "
-                f"{line[:80]!r}.{hint}"
-            )
-    if "ragged" in cause:
-        raise DataError(f"{path}: a line has another number of fields than {expected}")
+def open_text(path: Path) -> io.TextIOWrapper:
+    """Lines of a file, decompressed; bytes that are not UTF-8 become lone surrogates."""
+    return io.TextIOWrapper(
+        pa.input_stream(path), encoding="utf-8-sig", errors="surrogateescape", newline=""
+    )
+
+
+def line_of_row(path: Path, layout: TextFormat, row: int) -> int:
+    """The line on which data row ``row`` (0-based) ends."""
+    with open_text(path) as lines:
+        reader = csv.reader(lines, delimiter=layout.separator)
+        row += layout.column_names is None
+        for record in reader:
+            row -= bool(record)
+            if row < 0:
+                break
+        return reader.line_num
+
+
+def _batches(path: Path, layout: TextFormat, wanted: list[str]) -> Iterator[pa.RecordBatch]:
+    names = list(layout.column_names) if layout.column_names is not None else None
+    with pa.input_stream(path) as stream:
+        yield from pa.csv.open_csv(
+            stream,
+            read_options=pa.csv.ReadOptions(block_size=BLOCK_BYTES, column_names=names),
+            parse_options=pa.csv.ParseOptions(delimiter=layout.separator, newlines_in_values=True),
+            convert_options=pa.csv.ConvertOptions(
+                column_types=dict.fromkeys(wanted, pa.string()),
+                include_columns=wanted,
+                strings_can_be_null=False,
+            ),
+        )
