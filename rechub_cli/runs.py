@@ -76,9 +76,9 @@ def load_data(config: RunConfig) -> tuple[MatchData, DemoWorld | None]:
 
 def split_options(config: RunConfig, unit: str | None) -> SplitOptions:
     """The split of a config; an ISO time is brought to the data's own unit."""
-    split = config.data.split
     if isinstance(config.data, DemoData):
-        return SplitOptions(split.method)
+        return SplitOptions(config.data.split.method)
+    split = config.data.split
     time = split.time
     if isinstance(time, str):
         time = _iso_time(time, unit)
@@ -89,7 +89,7 @@ def _iso_time(text: str, unit: str | None) -> int:
     if unit is None:
         raise ConfigError(f"data.split.time={text!r} needs timestamps of a known unit")
     try:
-        return int(np.datetime64(text, unit).astype(np.int64))
+        return int(np.datetime64(text).astype(f"datetime64[{unit}]").astype(np.int64))
     except ValueError:
         raise ConfigError(
             f"data.split.time={text!r}; allowed: a number in the data's unit ({unit}), or ISO "

@@ -22,9 +22,12 @@ def run(config: RunConfig) -> None:
     print_data(console, data)
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in data.report().items():
-        if key == "time_range":
-            value = " to ".join(_date(t, data.raw.timestamp_unit) for t in value)
         table.add_row(key.replace("_", " "), _text(value))
+    if data.interactions.timestamps is not None:
+        ends = data.interactions.timestamps.min(), data.interactions.timestamps.max()
+        table.add_row(
+            "time range", " to ".join(_date(int(t), data.raw.timestamp_unit) for t in ends)
+        )
     console.print(table)
 
 

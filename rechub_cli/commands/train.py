@@ -93,7 +93,7 @@ def fit(
             negatives.sampler,
             negatives.num_negatives,
             negatives.alpha,
-            negatives.logq if isinstance(options, ListwiseTrainer) else None,  # type: ignore[union-attr]
+            options.negatives.logq if isinstance(options, ListwiseTrainer) else None,
         ),
         batch_size=options.batch_size,
         patience=options.patience,

@@ -126,8 +126,8 @@ def _issue(
         tag = str(context.get("discriminator", "'name'")).strip("'")
         key = f"{key}.{tag}"
         found = found.get(tag) if isinstance(found, Mapping) else found
-        allowed = str(context.get("expected_tags", "")).replace("'", "")
-        text = f"{found!r}; allowed: {allowed}.{_near(str(found), allowed.split(', '))}"
+        tags = str(context.get("expected_tags", "")).replace("'", "")
+        text = f"{found!r}; allowed: {tags}.{_near(str(found), tags.split(', '))}"
         return Issue(key, text, origin.of(key))
     text = (
         problem["msg"]
@@ -165,6 +165,12 @@ def _real_path(values: Mapping[str, Any], location: Sequence[Any], *, missing: b
             continue  # the tag of a union, or the branch of a plain one such as int | None
         path.append(step)
     return path
+
+
+def _has(here: Mapping[Any, Any] | list[Any], step: Any) -> bool:
+    if isinstance(here, list):
+        return isinstance(step, int) and step < len(here)
+    return step in here
 
 
 def _lookup(values: Any, key: str) -> Any:

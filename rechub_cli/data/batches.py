@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -121,7 +122,7 @@ class TrainLoader:
         ]
 
     def __len__(self) -> int:
-        return -(-len(self.events) // self.batch_size)
+        return math.ceil(len(self.events) / self.batch_size)
 
     @property
     def num_rows(self) -> int:
@@ -133,8 +134,8 @@ class TrainLoader:
         order = torch.randperm(len(self.events), generator=generator)
         pool = self.batch_size * POOL_BATCHES
         cuts = [
-            part[torch.argsort(self.length[part], stable=True)].split(self.batch_size)
-            for part in order.split(pool)
+            torch.split(part[torch.argsort(self.length[part], stable=True)], self.batch_size)
+            for part in torch.split(order, pool)
         ]
         batches = [batch for part in cuts for batch in part]
         for index in torch.randperm(len(batches), generator=generator).tolist():

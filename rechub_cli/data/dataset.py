@@ -114,7 +114,6 @@ class MatchData:
             data.num_events - len(np.unique(users * data.num_items + data.items))
         )
         if data.timestamps is not None:
-            out["time_range"] = [int(data.timestamps.min()), int(data.timestamps.max())]
             same = (np.diff(data.timestamps) == 0) & (np.diff(users) == 0)
             out["tied_timestamps"] = int(same.sum())
             last = data.offsets[1:][np.diff(data.offsets) >= 2] - 2

@@ -8,7 +8,7 @@ A user's topics come back after long gaps, so windows over the last items miss t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,12 @@ from rechub_cli.data.splits import Queries
 from rechub_cli.evaluation.ranking import Scorer
 
 NUM_TOPICS = 20
-STAY = 0.55
+NUM_BRANDS = 8
+LOYALTY = 2.5
+"""How much a user's own brand multiplies an item's popularity, as exp(LOYALTY)."""
+STAY = 0.4
 """Probability that the next event stays in the current topic."""
-FOLLOW = 0.8
+FOLLOW = 0.3
 """Probability that an event follows the topic's order, rather than popularity."""
 STEPS = np.array([0.6, 0.25, 0.15])
 """Probability of the next, second and third item in the topic's order."""
@@ -63,13 +66,16 @@ class _State:
 class DemoWorld:
     """The law and the events drawn from it.
 
-    topic_of: int [I]. popularity: float [I]. follow: float [I, I], the order's next-item law.
+    topic_of, brand_of: int [I]. popularity: float [I]. brand: int [U], each user's own.
+    follow: float [I, I], the order's next-item law.
     interest: float [U, T], a user's share of each topic, 0 where it is not the user's.
     item_names, user_names: the raw ids of the law's rows.
     """
 
     raw: RawData
     topic_of: Ints
+    brand_of: Ints
+    brand: Ints
     popularity: Floats
     follow: Floats
     interest: Floats
@@ -83,7 +89,8 @@ class DemoWorld:
         chosen = np.where(started[:, None], (1 - STAY) * interest, interest)
         chosen[started, state.topic[started]] += STAY
         free = ~state.seen
-        popular = self.popularity * free
+        own = self.brand_of == self.brand[users, None]
+        popular = self.popularity * np.where(own, np.exp(LOYALTY), 1) * free
         popular_mass = popular @ members.T  # [U, T]
         out = np.zeros(state.seen.shape)
         open_topics = popular_mass > 0
@@ -133,6 +140,8 @@ def make_demo(seed: int, num_users: int = 2000, num_items: int = 500) -> DemoWor
     world = DemoWorld(
         RawData(pa.table({})),
         topic_of,
+        rng.permutation(np.arange(num_items) % NUM_BRANDS),
+        rng.integers(0, NUM_BRANDS, size=num_users),
         popularity,
         _orders(topic_of, cold, rng),
         _interests(num_users, topics, rng),
@@ -147,7 +156,7 @@ def make_demo(seed: int, num_users: int = 2000, num_items: int = 500) -> DemoWor
         counts={"rows_read": events.num_rows, "rows": events.num_rows},
         timestamp_unit="s",
     )
-    return DemoWorld(raw, topic_of, popularity, world.follow, world.interest, world.item_names)
+    return replace(world, raw=raw)
 
 
 def _orders(topic_of: Ints, cold: npt.NDArray[np.bool_], rng: np.random.Generator) -> Floats:
@@ -211,7 +220,10 @@ def _item_table(world: DemoWorld, rng: np.random.Generator) -> pa.Table:
         for a, b, two in zip(world.topic_of, second, both, strict=True)
     ]
     price = np.exp(rng.normal(2.5, 0.5, size=len(genres))).round(2)
-    return pa.table({ITEM: world.item_names, "genres": genres, "price": price})
+    brands = [f"brand-{brand}" for brand in world.brand_of]
+    return pa.table(
+        {ITEM: world.item_names, "genres": genres, "brand": brands, "price": price}
+    )
 
 
 def _user_table(world: DemoWorld, rng: np.random.Generator) -> pa.Table:

@@ -70,16 +70,15 @@ class SequentialRules:
         num = interactions.num_items
         items = interactions.items[events].astype(np.int64)
         keys = np.empty(0, dtype=np.int64)
-        sums = np.empty(0)
+        sums: Floats = np.empty(0)
         for distance in range(1, window + 1):
             together = owner[:-distance] == owner[distance:]
             pairs = (items[:-distance] * num + items[distance:])[together]
             found, counts = np.unique(pairs, return_counts=True)
             # Merged one distance at a time: memory follows the distinct pairs, not all of them.
             keys, place = np.unique(np.concatenate([keys, found]), return_inverse=True)
-            sums = np.bincount(
-                place, weights=np.concatenate([sums, counts / distance]), minlength=len(keys)
-            )
+            parts = np.concatenate([sums, counts / distance])
+            sums = np.bincount(place, weights=parts, minlength=len(keys)).astype(np.float64)
         first = keys // num
         row_sum = np.bincount(first, weights=sums, minlength=num)
         sizes = np.bincount(first, minlength=num)

@@ -12,6 +12,9 @@ from rechub_cli.layers.embedding import length_mask
 from rechub_cli.layers.history import positions_from_end
 
 
+INITIAL_STD = 0.1
+
+
 def squash(z: Tensor) -> Tensor:
     """|z|^2 / (1 + |z|^2) * z / |z| over the last axis; 0 stays 0."""
     square = (z * z).sum(-1, keepdim=True)
@@ -34,9 +37,11 @@ class CapsuleRouting(nn.Module):
     routing logits, unused interests at -inf; z_j = sum_i w_ij exp(r_i) S e_i; squash.
     Only the last iteration carries a gradient, as in the authors' later code (ComiRec).
 
-    Deviations from the paper: the initial logits are drawn once from N(0, 1) into a buffer
-    indexed from the *end* of the history (a tower must be a function; the paper draws anew at
-    each call), and ``recency`` adds a learned weight exp(r) by position from the end.
+    Deviations from the paper: the initial logits are drawn once into a buffer indexed from the
+    *end* of the history (a tower must be a function; the paper draws anew at each call), from
+    N(0, 0.1^2) in place of N(0, 1), under which the draw outweighs what routing can learn from
+    vectors of norm 1 (ml-100k, Recall@50: .49 against .41); and ``recency`` adds a learned
+    weight exp(r) by position from the end.
 
     num_interests: K >= 1. iterations: >= 1. max_len: positions with logits of their own.
     """
@@ -49,7 +54,9 @@ class CapsuleRouting(nn.Module):
         self.bilinear = nn.Linear(dim, dim, bias=False)
         nn.init.xavier_uniform_(self.bilinear.weight)
         self.initial_logits: Tensor
-        self.register_buffer("initial_logits", torch.randn(num_interests, max_len))
+        self.register_buffer(
+            "initial_logits", INITIAL_STD * torch.randn(num_interests, max_len)
+        )
         self.recency = nn.Parameter(torch.zeros(max_len)) if recency else None
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -242,7 +242,7 @@ class MatchTrainer:
         if isinstance(train, MatchData):
             return self._catalogue_steps(train)
         objective = RowObjective(self.model, self.mode)
-        length = len(train) if hasattr(train, "__len__") else None
+        length = len(train) if isinstance(train, Sized) else None
 
         def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
             for item in train:

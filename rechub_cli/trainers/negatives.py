@@ -66,7 +66,8 @@ class NegativeSampler:
         return Negatives(torch.cat([batch, drawn], dim=-1), expected)
 
     def _uniform(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        return self.items[torch.randint(len(self.items), shape, generator=generator)]
+        drawn: Tensor = self.items[torch.randint(len(self.items), shape, generator=generator)]
+        return drawn
 
     def _uniform_expected(self) -> Tensor:
         expected = torch.zeros(len(self.counts))
@@ -84,7 +85,8 @@ def _draw(share: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> 
     """Rows by inverse transform: its time does not grow with the number of draws' support."""
     steps = share.double().cumsum(0)
     at = torch.rand(shape, generator=generator, dtype=torch.float64) * steps[-1]
-    return torch.searchsorted(steps, at, right=True).clamp(max=len(share) - 1)
+    found: Tensor = torch.searchsorted(steps, at, right=True).clamp(max=len(share) - 1)
+    return found
 
 
 class KnownPairs:
@@ -98,4 +100,5 @@ class KnownPairs:
         """user: int64 [Q]. rows: int64 [N] or [Q, N]. -> bool [Q, N]."""
         keys = user.unsqueeze(1) * self.num_items + rows
         at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
-        return self.keys[at] == keys
+        found: Tensor = self.keys[at] == keys
+        return found

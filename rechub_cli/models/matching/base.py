@@ -66,15 +66,17 @@ class MatchingModel(nn.Module):
 
     def scores(self, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
         """Serving scores [B, N]: inner product / temperature, the best interest's where K > 1."""
-        products = user_vectors @ item_vectors.T
+        products: Tensor = user_vectors @ item_vectors.T
         if products.dim() == 3:
             products = products.amax(dim=1)
-        return products / self.temperature
+        scores: Tensor = products / self.temperature
+        return scores
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of aligned rows, [B]: the user of a row against the item of the same row."""
         items = self.item_tower(batch)
-        return (self.queries(self.user_tower(batch), items) * items).sum(-1) / self.temperature
+        products: Tensor = (self.queries(self.user_tower(batch), items) * items).sum(-1)
+        return products / self.temperature
 
 
 class Normalised(nn.Module):
