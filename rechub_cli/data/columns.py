@@ -39,6 +39,8 @@ class NumberColumn:
         cells = decoded(cells)
         refuse_missing(cells, self.what)
         trimmed = pc.utf8_trim_whitespace(cells) if is_text(cells.type) else cells
+        if pa.types.is_integer(cells.type):
+            trimmed = cells.cast(pa.float64(), safe=False)
         numbers = cast(trimmed, pa.float64())
         if numbers is None:
             row = first_bad(trimmed, lambda part: casts(part, pa.float64()))

@@ -2,8 +2,9 @@
 
 U users, I items, T topics (genres). Each user owns two to four topics. An event stays in the
 current topic or moves to another of the user's own; inside a topic it follows the topic's hidden
-order from where the user left it, or falls back on popularity; nothing is taken twice.
-A user's topics come back after long gaps, so windows over the last items miss them.
+order from where the user left it, or is drawn by popularity, the user's own brand first; nothing
+is taken twice. A brand is one taste in all topics, and topics come back after long gaps: what
+windows over the last items cannot see, and features can.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -50,9 +50,13 @@ def read_parquet(path: Path, columns: Mapping[str, Column], *, coded: Sequence[s
     coded: text columns to keep dictionary-encoded on the way.
     Raises DataError: corrupt data, or the first unusable row with its column and cell.
     """
+    return read_batches(path, _batches(path, list(columns), coded), columns)
+
+
+def _batches(path: Path, wanted: list[str], coded: Sequence[str]) -> Iterator[pa.RecordBatch]:
     try:
         file = pq.ParquetFile(path, read_dictionary=list(coded), pre_buffer=False)
-        return read_batches(path, file.iter_batches(BATCH_ROWS, columns=list(columns)), columns)
+        yield from file.iter_batches(BATCH_ROWS, columns=wanted)
     except (pa.ArrowInvalid, OSError) as error:
         raise _broken(path, error) from None
 

@@ -60,11 +60,11 @@ def _add_block(
     texts = cast(lines, pa.string())
     if texts is None:
         bad_line = first_bad(lines, lambda part: casts(part, pa.string()))
-        good = b"".join(part + b"\n" for part in lines.slice(0, bad_line).to_pylist())
+        good = b"".join(lines.slice(0, bad_line).to_pylist())
         _add_block(path, good, line, user=user, item=item, separator=separator)
         raise DataError(
             f"{path}, line {line + bad_line}: bytes that are not UTF-8: "
-            f"{lines[bad_line].as_py()[:60]!r}; convert the file, e.g. iconv -f LATIN1 -t UTF-8"
+            f"{lines[bad_line].as_py().strip()[:60]!r}; convert the file, e.g. iconv -f LATIN1 -t UTF-8"
         )
     texts = _trim(texts, separator)
     rows = np.flatnonzero(pc.not_equal(texts, "").to_numpy(zero_copy_only=False))
@@ -98,7 +98,7 @@ def _add_block(
 
 
 def _lines(block: bytes) -> pa.Array:
-    """The lines of a block, as binary."""
+    """The lines of a block, as binary, each with its line end."""
     data = np.frombuffer(block, dtype=np.uint8)
     ends = np.flatnonzero(data == ord("\n"))
     if not block.endswith(b"\n"):

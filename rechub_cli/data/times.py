@@ -58,7 +58,7 @@ class TimeColumn:
         if pa.types.is_timestamp(cells.type):
             return cells
         numbers = cast(cells, pa.int64()) if pa.types.is_integer(cells.type) else None
-        return _finite(cells.cast(pa.float64()), cells) if numbers is None else numbers
+        return _finite(cells.cast(pa.float64(), safe=False), cells) if numbers is None else numbers
 
     def add(self, parsed: pa.Array) -> None:
         self.chunks.append(parsed)

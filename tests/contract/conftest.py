@@ -1,0 +1,91 @@
+"""A tiny data set and every registered model on it. U users, I items."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import yaml
+
+from rechub_cli.config.locate import conf_dir
+from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
+from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.raw import RawData
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.registry import build_model, list_models
+
+MAX_LEN = 8
+NAMES = [entry.name for entry in list_models()]
+
+
+def tiny_raw(*, users: int = 12, items: int = 20, events: int = 9, seed: int = 0) -> RawData:
+    """Users walk in steps of one or two around a circle of items, each from a place of its own."""
+    rng = np.random.default_rng(seed)
+    start = rng.integers(0, items, users)
+    walk = (start[:, None] + np.cumsum(rng.integers(1, 3, (users, events)), axis=1)) % items
+    names = np.array([f"i{n:02d}" for n in range(items)])
+    return RawData(
+        pa.table(
+            {
+                "user": np.repeat(np.arange(users), events),
+                "item": names[walk.ravel()],
+                "timestamp": np.tile(np.arange(events), users),
+            }
+        ),
+        items=pa.table(
+            {
+                "item": names,
+                "genres": [[f"g{n % 3}", f"g{n % 5}"] for n in range(items)],
+                "colour": [f"c{n % 4}" for n in range(items)],
+                "price": [float(n % 7) for n in range(items)],
+            }
+        ),
+        users=pa.table(
+            {
+                "user": np.arange(users),
+                "age": [None if n % 5 == 0 else 20.0 + n for n in range(users)],
+                "city": [f"t{n % 3}" for n in range(users)],
+            }
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny() -> MatchData:
+    return prepare(
+        tiny_raw(),
+        split=SplitOptions(),
+        features=FeatureOptions(max_len=MAX_LEN, oov_share=0.1),
+        embed_dim=16,
+        seed=0,
+    )
+
+
+def shipped_params(name: str) -> dict[str, Any]:
+    """The model's YAML file, its widths cut to the tiny data and its dropout off."""
+    params: dict[str, Any] = yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text())
+    for key in ("name", "embed_dim"):
+        params.pop(key)
+    for key in ("user_params", "item_params"):
+        if key in params:
+            params[key] |= {"dims": [32, 16], "dropout": 0.0}
+    return params
+
+
+def make_model(name: str, data: MatchData, *, seed: int = 0, **changes: Any) -> MatchingModel:
+    torch.manual_seed(seed)
+    params = {**shipped_params(name), **changes}
+    return build_model(name, data.encoded.schema, max_len=MAX_LEN, params=params)
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def model(name: str, tiny: MatchData) -> MatchingModel:
+    return make_model(name, tiny)

@@ -1,0 +1,218 @@
+"""What every registered model must do, whoever wrote it.
+
+B rows, L history length, K interests, D width, I catalogue.
+"""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from rechub_cli.data.batches import HistoryGather
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.evaluation.model_scores import item_vectors, model_scorer, user_vectors
+from rechub_cli.export.contract import tower_inputs
+from rechub_cli.export.onnx import export_tower
+from rechub_cli.export.parity import Tower, check_parity, compare_towers
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.registry import list_models
+from rechub_cli.trainers.match_trainer import DEFAULT_NEGATIVES, MODES, MatchTrainer, NegativeOptions
+from tests.contract.conftest import MAX_LEN, make_model, shipped_params
+
+
+def batch_of(data: MatchData, *, distinct: bool = False, max_len: int = MAX_LEN) -> dict[str, Tensor]:
+    gather = HistoryGather(data.interactions, data.encoded, max_len=max_len, distinct=distinct)
+    test = data.split.test
+    return gather(torch.from_numpy(test.user), torch.from_numpy(test.history_end))
+
+
+def pad(batch: dict[str, Tensor], extra: int, *, value: int = 0) -> dict[str, Tensor]:
+    """The same histories with more padding behind them."""
+    out = dict(batch)
+    for key, tensor in batch.items():
+        if key.startswith("history") and not key == "history_length":
+            shape = list(tensor.shape)
+            shape[1] = extra
+            filling = torch.full(shape, 0 if key.endswith("_length") else value)
+            out[key] = torch.cat([tensor, filling], dim=1)
+    return out
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_overfits_a_tiny_set(name: str, mode: str, tiny: MatchData) -> None:
+    model = make_model(name, tiny)
+    negatives = DEFAULT_NEGATIVES[mode]
+    if mode != "listwise":
+        negatives = NegativeOptions("uniform", 8)
+    trainer = MatchTrainer(
+        model, mode, {"lr": 0.02}, 60, batch_size=16, negatives=negatives, patience=None
+    )
+    trainer.monitor = "hr@5"
+    history = trainer.fit(tiny)
+    assert history[-1].loss < 0.6 * history[0].loss
+    # Each user's next item is one or two steps ahead: knowable, and no list of favourites.
+    assert max(result.metrics["hr@5"] for result in history) >= 0.5
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_gradient_reaches_every_parameter(name: str, mode: str, tiny: MatchData) -> None:
+    model = make_model(name, tiny)
+    trainer = MatchTrainer(model, mode, batch_size=1000)
+    loss, _ = next(iter(trainer._steps(tiny).losses(1)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert silent == []
+
+
+def test_more_padding_changes_nothing(model: MatchingModel, tiny: MatchData) -> None:
+    model.eval()
+    batch = batch_of(tiny)
+    expected = model.user_tower(batch)
+    assert_close(model.user_tower(pad(batch, 5)), expected)
+    # Masks come from the lengths, not from an id: real ids behind the end count for nothing.
+    assert_close(model.user_tower(pad(batch, 5, value=2)), expected)
+
+
+def test_batch_order_changes_nothing(model: MatchingModel, tiny: MatchData) -> None:
+    model.eval()
+    batch = batch_of(tiny)
+    order = torch.randperm(len(tiny.split.test), generator=torch.Generator().manual_seed(1))
+    turned = {key: tensor[order] for key, tensor in batch.items()}
+    assert_close(model.user_tower(turned), model.user_tower(batch)[order])
+
+
+def test_both_history_forms_are_equal(model: MatchingModel, tiny: MatchData) -> None:
+    model.eval()
+    assert_close(
+        model.user_tower(batch_of(tiny, distinct=True)), model.user_tower(batch_of(tiny))
+    )
+
+
+def test_eval_is_deterministic_and_writes_nothing(model: MatchingModel, tiny: MatchData) -> None:
+    model.eval()
+    batch = batch_of(tiny)
+    before = {key: tensor.clone() for key, tensor in batch.items()}
+    first = model.user_tower(batch)
+    torch.rand(3)  # another place in the global generator
+    assert torch.equal(model.user_tower(batch), first)
+    for key, tensor in batch.items():
+        assert torch.equal(tensor, before[key])
+
+
+def test_training_scores_are_tower_scores(model: MatchingModel, tiny: MatchData) -> None:
+    model.eval()
+    test = tiny.split.test
+    users, items = user_vectors(model, tiny, test), item_vectors(model, tiny)
+    target = torch.from_numpy(tiny.interactions.items[test.history_end].astype("int64"))
+    served = model_scorer(model, tiny, test)(slice(0, len(test)))
+    queries = model.queries(users, items[target])
+    trained = (queries * items[target]).sum(-1) / model.temperature
+    assert_close(trained, served[torch.arange(len(test)), target])
+    aligned = {**batch_of(tiny), **{k: t[target] for k, t in tiny.encoded.item.items()}}
+    assert_close(model(aligned), trained)
+    if users.dim() == 2:
+        assert_close(queries @ items.T / model.temperature, served)
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_short_histories_give_finite_vectors(
+    length: int, model: MatchingModel, tiny: MatchData
+) -> None:
+    batch = batch_of(tiny)
+    batch["history_length"] = torch.full_like(batch["history_length"], length)
+    vectors = model.user_tower(batch)
+    assert torch.isfinite(vectors).all()
+    vectors.sum().backward()  # type: ignore[no-untyped-call]
+    for parameter in model.parameters():
+        assert parameter.grad is None or torch.isfinite(parameter.grad).all()
+
+
+def test_only_the_history_that_counts_is_read(model: MatchingModel, tiny: MatchData) -> None:
+    """With length 0 nothing of the history may leak into the vector."""
+    model.eval()
+    batch = batch_of(tiny)
+    batch["history_length"] = torch.zeros_like(batch["history_length"])
+    other = {k: t.flip(0) if k.startswith("history") else t for k, t in batch.items()}
+    assert_close(model.user_tower(other), model.user_tower(batch))
+
+
+def test_recent_items_matter_by_their_place_from_the_end(
+    model: MatchingModel, tiny: MatchData
+) -> None:
+    """A longer history that ends alike is not read from its start."""
+    model.eval()
+    wide, narrow = batch_of(tiny, max_len=6), batch_of(tiny, max_len=3)
+    assert not torch.allclose(model.user_tower(wide), model.user_tower(narrow))
+
+
+def test_temperature_acts(name: str, tiny: MatchData) -> None:
+    warm, cold = (make_model(name, tiny, temperature=t) for t in (1.0, 0.1))
+    queries = tiny.split.test
+    rows = slice(0, len(queries))
+    assert_close(
+        model_scorer(cold, tiny, queries)(rows), 10 * model_scorer(warm, tiny, queries)(rows)
+    )
+    losses = [
+        next(iter(MatchTrainer(m, "listwise")._steps(tiny).losses(1)))[0] for m in (warm, cold)
+    ]
+    assert not torch.allclose(*losses)
+
+
+def test_cosine_vectors_have_norm_one(name: str, tiny: MatchData) -> None:
+    model = make_model(name, tiny, similarity="cosine").eval()
+    users = user_vectors(model, tiny, tiny.split.test)
+    items = item_vectors(model, tiny)
+    assert_close(users.norm(dim=-1), torch.ones(users.shape[:-1]))
+    assert_close(items.norm(dim=-1), torch.ones(len(items)))
+    dot = make_model(name, tiny, similarity="dot").eval()
+    assert (item_vectors(dot, tiny).norm(dim=-1) - 1).abs().max() > 0.01
+
+
+def test_two_builds_share_nothing(name: str, tiny: MatchData) -> None:
+    one, two = make_model(name, tiny, seed=0), make_model(name, tiny, seed=0)
+    pointers = {p.data_ptr() for p in one.parameters()}
+    assert not pointers & {p.data_ptr() for p in two.parameters()}
+    for a, b in zip(one.parameters(), two.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_same_seed_trains_the_same_bits(name: str, tiny: MatchData) -> None:
+    weights = []
+    for _ in range(2):
+        model = make_model(name, tiny)
+        torch.rand(5)
+        MatchTrainer(model, "listwise", n_epoch=2, batch_size=16, seed=3).fit(tiny)
+        weights.append([p.clone() for p in model.parameters()])
+    for a, b in zip(*weights, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_towers_export_and_agree_at_other_shapes(
+    name: str, tiny: MatchData, tmp_path: Path
+) -> None:
+    model = make_model(name, tiny)
+    for tower in ("user", "item"):
+        export_tower(model, tmp_path / f"{tower}_tower.onnx", tower=tower)
+    check_parity(compare_towers(model, tiny, tmp_path), tolerance=1e-4, min_overlap=0.999)
+    tower = Tower(tmp_path / "user_tower.onnx")
+    assert set(tower.names) == {spec.name for spec in tower_inputs(model, "user")}
+    for rows, length in ((1, 0), (3, 1), (12, 7), (5, 40)):
+        batch = pad({k: t[:rows] for k, t in batch_of(tiny).items()}, max(length, 1), value=2)
+        batch["history_length"] = torch.full((rows,), length).clamp(max=batch["history"].shape[1])
+        expected = model.user_tower(batch)
+        found = torch.from_numpy(tower({k: batch[k] for k in tower.names}))
+        assert_close(found, expected.detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_constructor_defaults_are_the_yaml_s(name: str) -> None:
+    entry = next(e for e in list_models() if e.name == name)
+    shipped: dict[str, Any] = shipped_params(name)
+    for key, parameter in inspect.signature(entry.build).parameters.items():
+        if parameter.default is not inspect.Parameter.empty and key != "max_len":
+            assert shipped[key] == parameter.default, key
