@@ -101,8 +101,8 @@ def _report_missing(
     if missing == len(used):
         raise DataError(
             f"{SETTINGS[name]}: none of the {len(used):,} {name}s of the interactions is in the "
-            f"table (there {used[0].as_py()!r}, here {keys[0].as_py()!r}); set "
-            f"{SETTINGS[name]}.key to the column that holds the same ids"
+            f"table (the interactions have {used[0].as_py()!r}, the table {keys[0].as_py()!r}); "
+            f"set {SETTINGS[name]}.key to the column that holds the same ids"
         )
     counts[f"{name}s_not_in_table"] = missing
     if missing:

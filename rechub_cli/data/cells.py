@@ -43,12 +43,25 @@ def parse_batch(columns: Mapping[str, Column], batch: pa.RecordBatch) -> dict[st
         try:
             parsed[name] = column.parse(batch.column(name))
         except CellError as error:
+            error = _earliest(column, batch.column(name), error)
             error.column = name
             if first is None or error.row < first.row:
                 first = error
     if first is not None:
         raise first
     return parsed
+
+
+def _earliest(column: Column, cells: pa.Array, error: CellError) -> CellError:
+    """The first error of a batch: a column checks one thing at a time, so look before the row."""
+    while error.row:
+        try:
+            column.parse(cells.slice(0, error.row))
+        except CellError as earlier:
+            error = earlier
+        else:
+            break
+    return error
 
 
 def add_batch(columns: Mapping[str, Column], batch: pa.RecordBatch) -> None:

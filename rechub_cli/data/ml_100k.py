@@ -185,9 +185,7 @@ def _item_rows(table: pa.Table, *, year: pa.ChunkedArray, flags: npt.NDArray[np.
 
 
 def _user_rows(table: pa.Table) -> SideRows:
-    features = {name: table[name] for name in USER_COLUMNS[1:]}
-    features["age"] = features["age"].cast(pa.float64())
-    return SideRows(_keys(table["user_id"]), features)
+    return SideRows(_keys(table["user_id"]), {name: table[name] for name in USER_COLUMNS[1:]})
 
 
 def _keys(texts: pa.ChunkedArray) -> Ids:
@@ -199,7 +197,7 @@ def _keys(texts: pa.ChunkedArray) -> Ids:
 def _strings(
     path: Path, separator: str, *, names: tuple[str, ...], encoding: str = "utf8"
 ) -> pa.Table:
-    """All columns of a small text file as string, without quoting."""
+    """All columns of a small text file as string (age: float64), without quoting."""
     header = path.name.startswith("ml-100k")
     try:
         return pa.csv.read_csv(
@@ -209,7 +207,8 @@ def _strings(
             ),
             parse_options=pa.csv.ParseOptions(delimiter=separator, quote_char=False),
             convert_options=pa.csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
+                column_types={**dict.fromkeys(names, pa.string()), "age": pa.float64()},
+                strings_can_be_null=False,
             ),
         )
     except (pa.ArrowInvalid, OSError) as error:

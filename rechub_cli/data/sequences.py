@@ -64,7 +64,8 @@ def _add_block(
         _add_block(path, good, line, user=user, item=item, separator=separator)
         raise DataError(
             f"{path}, line {line + bad_line}: bytes that are not UTF-8: "
-            f"{lines[bad_line].as_py().strip()[:60]!r}; convert the file, e.g. iconv -f LATIN1 -t UTF-8"
+            f"{lines[bad_line].as_py().strip()[:60]!r}; convert the file, e.g. iconv -f LATIN1 "
+            "-t UTF-8"
         )
     texts = _trim(texts, separator)
     rows = np.flatnonzero(pc.not_equal(texts, "").to_numpy(zero_copy_only=False))

@@ -196,7 +196,11 @@ SECOND = 1717156800
         (["1717156800000.25"], [SECOND * 10**6 + 250], "us"),
         (["0.5", "2"], [500_000, 2_000_000], None),
         (["2024-05-31"], [(SECOND - 43200) * 10**6], "us"),
-        (["2024-05-31 12:00:00", "2024-05-31T12:00:01.5"], [SECOND * 10**6, 1717156801500000], "us"),
+        (
+            ["2024-05-31 12:00:00", "2024-05-31T12:00:01.5"],
+            [SECOND * 10**6, 1717156801500000],
+            "us",
+        ),
         (["2024-05-31T12:00:00Z", "2024-05-31T14:00:00+02:00"], [SECOND * 10**6] * 2, "us"),
         (["2024-05-31T12:00:00.000000001"], [SECOND * 10**9 + 1], "ns"),
         (pa.array([SECOND], pa.int32()), [SECOND], "s"),
@@ -285,7 +289,9 @@ def test_parquet_context_keeps_its_types(tmp_path: Path) -> None:
 
 def test_side_tables(tmp_path: Path) -> None:
     events = write(tmp_path, "e.csv", "user_id,item_id\nu1,1\nu2,2\nu3,9\n")
-    items = write(tmp_path, "i.csv", "item_id,price,city,zip\n1,2.5,Rome,00100\n3,,Oslo,10\n2,1,,7\n")
+    items = write(
+        tmp_path, "i.csv", "item_id,price,city,zip\n1,2.5,Rome,00100\n3,,Oslo,10\n2,1,,7\n"
+    )
     users = parquet(tmp_path, "u.parquet", id=["u1", "u9"], likes=[["a", "b"], None])
     raw = read_table(events, items=SideTable(items), users=SideTable(users, "id"))
     assert raw.items is not None
@@ -324,7 +330,9 @@ def test_ids_of_two_types_meet_as_text(tmp_path: Path) -> None:
 def test_a_side_table_of_no_shared_id_is_refused(tmp_path: Path) -> None:
     events = write(tmp_path, "e.csv", "user_id,item_id\nu,1\n")
     items = write(tmp_path, "i.csv", "item_id,price\nsku-1,3\n")
-    with pytest.raises(DataError, match=r"none of the 1 items .* there '1', here 'sku-1'"):
+    with pytest.raises(
+        DataError, match=r"none of the 1 items .*the interactions have '1', the table 'sku-1'"
+    ):
         read_table(events, items=SideTable(items))
 
 

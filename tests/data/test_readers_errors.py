@@ -198,7 +198,10 @@ def of_parquet(folder: Path, columns: ColumnNames, **arrays: Any) -> str:
         ({"ts": [1, 2, None]}, ", row 3, column 'ts': the timestamp is missing"),
         ({"ts": [1.0, float("nan"), 2.0]}, ", row 2, column 'ts': the timestamp is missing"),
         ({"ts": [1.0, float("inf"), 2.0]}, ", row 2, column 'ts': inf is no time"),
-        ({"ts": pa.array([1, 2, 2**64 - 1], pa.uint64())}, ", row 3, column 'ts': 1844674407370955"),
+        (
+            {"ts": pa.array([1, 2, 2**64 - 1], pa.uint64())},
+            ", row 3, column 'ts': 1844674407370955",
+        ),
         ({"ts": ["1", "2", "x"]}, ", row 3, column 'ts': 'x' is neither"),
         ({"ts": [[1], [2], [3]]}, ": column 'ts' has the type list<element: int64>; a time may"),
         ({"ts": ["1", "x", "2"], "item_id": ["", "b", "c"]}, ", row 1, column 'item_id': the id"),
