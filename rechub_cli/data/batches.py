@@ -31,6 +31,16 @@ class TrainBatch:
     user: Tensor
     weight: Tensor | None = None
 
+    def to(self, device: torch.device) -> TrainBatch:
+        if device.type == "cpu":
+            return self
+        return TrainBatch(
+            {name: t.to(device, non_blocking=True) for name, t in self.features.items()},
+            self.target.to(device),
+            self.user.to(device),
+            None if self.weight is None else self.weight.to(device),
+        )
+
 
 class HistoryGather:
     """Makes the user tower's inputs for (user, position) pairs.
@@ -150,10 +160,13 @@ class TrainLoader:
 
 
 def replace_by_oov(ids: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Replace a share of known ids by OOV, so that the unknown id is a trained one."""
+    """Replace a share of known ids by OOV, so that the unknown id is a trained one.
+
+    generator: on the CPU, whatever the device of the ids, so that all devices draw alike.
+    """
     if share == 0.0:
         return ids
-    chosen = torch.rand(ids.shape, generator=generator) < share
+    chosen = (torch.rand(ids.shape, generator=generator) < share).to(ids.device)
     return torch.where(chosen & (ids >= FIRST), OOV, ids)
 
 

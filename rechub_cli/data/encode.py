@@ -35,7 +35,7 @@ Kind = Literal["sparse", "dense", "multi"]
 class FeatureOptions:
     """What ``features: auto`` may be told; see conf/features/auto.yaml for each meaning."""
 
-    user_id: bool = True
+    user_id: bool = False
     exclude: tuple[str, ...] = ()
     types: Mapping[str, Kind] = field(default_factory=dict)
     max_len: int = 50

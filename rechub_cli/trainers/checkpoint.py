@@ -19,9 +19,11 @@ TENSORS, STATE = "model.safetensors", "state.json"
 
 
 def model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and buffer once, under its first name (shared tables are one tensor)."""
+    """A copy of every parameter and buffer, once (shared tables are one tensor)."""
     named = [*model.named_parameters(), *model.named_buffers()]
-    return {name: t.detach().cpu().contiguous() for name, t in named}
+    return {
+        name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in named
+    }
 
 
 def load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-CHUNK_ROWS = 512
-"""Rows of the full softmax that are in memory at once."""
+CHUNK_ROWS, CHUNK_BYTES = 512, 64 << 20
+"""The full softmax has at most so many rows, and about so many bytes of scores, at once."""
 
 
 def weighted_mean(rows: Tensor, weight: Tensor | None) -> Tensor:
@@ -57,8 +57,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
         )
         grad_queries, grad_items = torch.empty_like(queries), torch.zeros_like(items)
         loss = queries.new_zeros(())
-        for first in range(0, rows, CHUNK_ROWS):
-            part = slice(first, first + CHUNK_ROWS)
+        size = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (4 * len(items))))
+        for first in range(0, rows, size):
+            part = slice(first, first + size)
             logits = (queries[part] / temperature) @ items.T  # [chunk, C]
             index = torch.arange(len(logits), device=logits.device)
             top = logits.amax(dim=1, keepdim=True)
@@ -86,8 +87,10 @@ def sampled_softmax(
 ) -> Tensor:
     """Softmax cross-entropy of the positive [Q] against its negatives [Q, N].
 
-    With scores corrected by logQ (see ``corrected``) this is Yi 2019, section 4, for in-batch
-    candidates, and the consistent ranking objective of Ma and Collins 2018 for drawn ones.
+    With the negatives' scores corrected by logQ (see ``corrected``) it tends to ``full_softmax``
+    as their number grows. A deviation from Yi 2019, section 4, which corrects the positive too:
+    the positive is not drawn, it is there for sure and its repeats are excluded, so correcting it
+    would take its own share out of the sum (Khrylchenko 2025, arXiv 2507.09331, makes the point).
     """
     negative = negative.masked_fill(excluded, -torch.inf)
     logits = torch.cat([positive.unsqueeze(1), negative], dim=1)  # [Q, 1 + N]

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import TrainBatch, TrainLoader
+from rechub_cli.data.batches import TrainLoader
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
 from rechub_cli.evaluation.model_scores import evaluate_model
@@ -258,18 +258,19 @@ class MatchTrainer:
         def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
             for batch in loader.epoch(epoch):
-                yield objective(to_device(batch, self.device), generator), len(batch.target)
+                yield objective(batch, generator), len(batch.target)
 
         return Steps(losses, len(loader))
 
     def _objective(self, data: MatchData, loader: TrainLoader) -> Objective:
-        table = ItemTable(self.model, data.encoded.item, oov_share=data.options.oov_share)
-        table.to(self.device)
+        table = ItemTable(
+            self.model, data.encoded.item, oov_share=data.options.oov_share, device=self.device
+        )
         options = self.negatives
         if options.sampler == "full":
             if self.mode != "listwise":
                 raise ConfigError(f"sampler=full works in listwise mode only, not in {self.mode}")
-            return FullSoftmax(self.model, table, data.trained_items.to(self.device))
+            return FullSoftmax(self.model, table, data.trained_items)
         listwise = self.mode == "listwise"
         return SampledLoss(
             self.model,
@@ -318,17 +319,6 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not found:
         raise ConfigError("device=cuda, and torch finds no CUDA GPU here: use device=auto or cpu")
     return torch.device("cuda" if found and name != "cpu" else "cpu")
-
-
-def to_device(batch: TrainBatch, device: torch.device) -> TrainBatch:
-    if device.type == "cpu":
-        return batch
-    return TrainBatch(
-        {name: t.to(device, non_blocking=True) for name, t in batch.features.items()},
-        batch.target.to(device),
-        batch.user.to(device),
-        None if batch.weight is None else batch.weight.to(device),
-    )
 
 
 def row_batch(item: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:

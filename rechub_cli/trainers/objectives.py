@@ -24,22 +24,26 @@ class ItemTable:
     """The item tower's inputs of any catalogue rows; a share of the ids is OOV in training.
 
     tensors: feature name -> [I + 1, ...]. oov_share: share of ids replaced, in 0..1.
+    device: of the model; batches and draws come from the CPU.
     """
 
     def __init__(
-        self, model: MatchingModel, tensors: Mapping[str, Tensor], *, oov_share: float
+        self,
+        model: MatchingModel,
+        tensors: Mapping[str, Tensor],
+        *,
+        oov_share: float,
+        device: torch.device,
     ) -> None:
-        self.tensors = dict(tensors)
+        self.device = device
+        self.tensors = {name: t.to(device) for name, t in tensors.items()}
         self.oov_share = oov_share
         self.sparse = [f.name for f in model.schema.item_features if isinstance(f, SparseFeature)]
         # An item that is nothing but its id has no meaning as an unknown one.
         self.replace = len(model.schema.item_features) > 1
 
-    def to(self, device: torch.device) -> ItemTable:
-        self.tensors = {name: t.to(device) for name, t in self.tensors.items()}
-        return self
-
     def __call__(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        rows = rows.to(self.device)
         features = {name: t[rows] for name, t in self.tensors.items()}
         if self.replace:
             for name in self.sparse:
@@ -65,7 +69,8 @@ class FullSoftmax:
 
     def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
         vectors = self.model.item_tower(self.table(self.items, generator))  # [C, D]
-        target = torch.searchsorted(self.items, batch.target)
+        target = torch.searchsorted(self.items, batch.target).to(self.table.device)
+        batch = batch.to(self.table.device)
         users = self.model.user_tower(batch.features)
         queries = self.model.queries(users, vectors[target])
         return full_softmax(
@@ -82,7 +87,7 @@ class SampledLoss:
     """A positive against drawn negatives.
 
     loss: a name of PAIR_LOSSES. shared: one draw for the whole batch, else one a row.
-    logq: correct every score by the log of its expected count.
+    logq: correct the negatives' scores by the log of their expected counts.
     known: pairs that are no negatives; None excludes only the row's own target.
     """
 
@@ -99,6 +104,11 @@ class SampledLoss:
         rows, where = torch.unique(
             torch.cat([batch.target, drawn.rows.flatten()]), return_inverse=True
         )
+        excluded = drawn.rows == batch.target.unsqueeze(1)
+        if self.known is not None:
+            excluded |= self.known.contains(batch.user, drawn.rows)
+        device = self.table.device
+        batch, where, excluded = batch.to(device), where.to(device), excluded.to(device)
         vectors = self.model.item_tower(self.table(rows, generator))
         positives = vectors[where[: len(batch.target)]]  # [Q, D]
         negatives = torch.nn.functional.embedding(where[len(batch.target) :], vectors)
@@ -108,11 +118,7 @@ class SampledLoss:
         positive = (queries * positives).sum(-1)
         negative = score_negatives(queries, negatives)
         if self.logq:
-            positive = corrected(positive, drawn.expected[batch.target])
-            negative = corrected(negative, drawn.expected[drawn.rows])
-        excluded = drawn.rows == batch.target.unsqueeze(1)
-        if self.known is not None:
-            excluded |= self.known.contains(batch.user, drawn.rows)
+            negative = corrected(negative, drawn.expected[drawn.rows].to(device))
         return PAIR_LOSSES[self.loss](positive, negative, excluded=excluded, weight=batch.weight)
 
 

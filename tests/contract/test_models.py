@@ -22,11 +22,18 @@ from rechub_cli.export.onnx import export_tower
 from rechub_cli.export.parity import Tower, check_parity, compare_towers
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.registry import list_models
-from rechub_cli.trainers.match_trainer import DEFAULT_NEGATIVES, MODES, MatchTrainer, NegativeOptions
+from rechub_cli.trainers.match_trainer import (
+    DEFAULT_NEGATIVES,
+    MODES,
+    MatchTrainer,
+    NegativeOptions,
+)
 from tests.contract.conftest import MAX_LEN, make_model, shipped_params
 
 
-def batch_of(data: MatchData, *, distinct: bool = False, max_len: int = MAX_LEN) -> dict[str, Tensor]:
+def batch_of(
+    data: MatchData, *, distinct: bool = False, max_len: int = MAX_LEN
+) -> dict[str, Tensor]:
     gather = HistoryGather(data.interactions, data.encoded, max_len=max_len, distinct=distinct)
     test = data.split.test
     return gather(torch.from_numpy(test.user), torch.from_numpy(test.history_end))
@@ -66,7 +73,9 @@ def test_a_gradient_reaches_every_parameter(name: str, mode: str, tiny: MatchDat
     trainer = MatchTrainer(model, mode, batch_size=1000)
     loss, _ = next(iter(trainer._steps(tiny).losses(1)))
     loss.backward()  # type: ignore[no-untyped-call]
-    silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    silent = [
+        n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0
+    ]
     assert silent == []
 
 
@@ -89,9 +98,7 @@ def test_batch_order_changes_nothing(model: MatchingModel, tiny: MatchData) -> N
 
 def test_both_history_forms_are_equal(model: MatchingModel, tiny: MatchData) -> None:
     model.eval()
-    assert_close(
-        model.user_tower(batch_of(tiny, distinct=True)), model.user_tower(batch_of(tiny))
-    )
+    assert_close(model.user_tower(batch_of(tiny, distinct=True)), model.user_tower(batch_of(tiny)))
 
 
 def test_eval_is_deterministic_and_writes_nothing(model: MatchingModel, tiny: MatchData) -> None:

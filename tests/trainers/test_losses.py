@@ -1,0 +1,129 @@
+"""Losses against hand-made values. Q queries, C candidates, N negatives, D width."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from rechub_cli.trainers import losses
+from rechub_cli.trainers.losses import bce, bpr, corrected, full_softmax, sampled_softmax
+
+NONE = torch.zeros(1, 2, dtype=torch.bool)
+
+
+def dense_softmax(
+    queries: Tensor, items: Tensor, target: Tensor, temperature: float, weight: Tensor | None
+) -> Tensor:
+    rows = torch.nn.functional.cross_entropy(
+        queries @ items.T / temperature, target, reduction="none"
+    )
+    return rows.mean() if weight is None else (rows * weight).sum() / weight.sum()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("chunk", [1, 3, 512])
+def test_full_softmax_is_the_dense_one(
+    weighted: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(losses, "CHUNK_ROWS", chunk)
+    generator = torch.Generator().manual_seed(0)
+    values = [torch.randn(s, generator=generator, dtype=torch.float64) for s in ((7, 4), (11, 4))]
+    target = torch.randint(11, (7,), generator=generator)
+    weight = torch.rand(7, generator=generator, dtype=torch.float64) if weighted else None
+    grads, found = [], []
+    for loss in (
+        lambda q, v: full_softmax(q, v, target, temperature=0.3, weight=weight),
+        lambda q, v: dense_softmax(q, v, target, 0.3, weight),
+    ):
+        queries, items = (v.clone().requires_grad_() for v in values)
+        value = loss(queries, items)
+        (2 * value).backward()  # type: ignore[no-untyped-call]
+        found.append(value.detach())
+        grads.append((queries.grad, items.grad))
+    assert_close(found[0], found[1])
+    for mine, dense in zip(*grads, strict=True):
+        assert_close(mine, dense)
+
+
+def test_full_softmax_by_hand() -> None:
+    """Scores 0, ln 2 and ln 5 give the probabilities 1/8, 2/8, 5/8."""
+    items = torch.tensor([[0.0], [math.log(2)], [math.log(5)]])
+    loss = full_softmax(torch.ones(1, 1), items, torch.tensor([1]), temperature=1.0)
+    assert loss.item() == pytest.approx(math.log(4), abs=1e-6)
+
+
+def test_full_softmax_survives_large_scores() -> None:
+    items = torch.tensor([[1e4], [0.0]])
+    loss = full_softmax(torch.ones(1, 1), items, torch.tensor([1]), temperature=0.1)
+    assert loss.item() == pytest.approx(1e5)
+
+
+def test_sampled_softmax_by_hand() -> None:
+    """exp: positive 2, negatives 1 and 5 -> 2/8; without the second 2/3."""
+    positive = torch.tensor([math.log(2)])
+    negative = torch.tensor([[0.0, math.log(5)]])
+    loss = sampled_softmax(positive, negative, excluded=NONE)
+    assert loss.item() == pytest.approx(math.log(4), abs=1e-6)
+    hit = torch.tensor([[False, True]])
+    loss = sampled_softmax(positive, negative, excluded=hit)
+    assert loss.item() == pytest.approx(math.log(1.5), abs=1e-6)
+
+
+def test_sampled_softmax_over_the_whole_catalogue_is_the_full_one() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, items = (torch.randn(s, 3, generator=generator) for s in (5, 9))
+    target = torch.randint(9, (5,), generator=generator)
+    scores = queries @ items.T
+    sampled = sampled_softmax(
+        scores[torch.arange(5), target], scores, excluded=torch.arange(9) == target.unsqueeze(1)
+    )
+    assert_close(sampled, full_softmax(queries, items, target, temperature=1.0))
+
+
+def test_bpr_by_hand() -> None:
+    """-log sigmoid(ln 3) = ln(4/3), -log sigmoid(0) = ln 2; the mean over negatives."""
+    loss = bpr(torch.tensor([math.log(3)]), torch.tensor([[0.0, math.log(3)]]), excluded=NONE)
+    assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(2)) / 2, abs=1e-6)
+    hit = torch.tensor([[False, True]])
+    loss = bpr(torch.tensor([math.log(3)]), torch.tensor([[0.0, math.log(3)]]), excluded=hit)
+    assert loss.item() == pytest.approx(math.log(4 / 3), abs=1e-6)
+
+
+def test_bce_by_hand() -> None:
+    """s(ln 3) = 3/4 for the positive, s(0) = 1/2 and s(ln 3) = 3/4 for the negatives."""
+    positive, negative = torch.tensor([math.log(3)]), torch.tensor([[0.0, math.log(3)]])
+    loss = bce(positive, negative, excluded=NONE)
+    assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(2) + math.log(4)) / 3, abs=1e-6)
+    loss = bce(positive, negative, excluded=torch.tensor([[True, False]]))
+    assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(4)) / 2, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [sampled_softmax, bpr, bce])
+def test_a_row_of_excluded_negatives_costs_no_nan(loss: object) -> None:
+    positive = torch.tensor([0.5], requires_grad=True)
+    value = loss(positive, torch.zeros(1, 2), excluded=torch.ones(1, 2, dtype=torch.bool))  # type: ignore[operator]
+    value.backward()
+    assert torch.isfinite(value)
+    assert positive.grad is not None
+    assert torch.isfinite(positive.grad).all()
+
+
+@pytest.mark.parametrize("loss", [sampled_softmax, bpr, bce])
+def test_weights_multiply_rows(loss: object) -> None:
+    positive, negative = torch.tensor([0.3, -1.0]), torch.tensor([[0.1, 0.7], [0.2, -0.4]])
+    excluded = torch.zeros(2, 2, dtype=torch.bool)
+    rows = [
+        loss(positive[i : i + 1], negative[i : i + 1], excluded=excluded[:1])  # type: ignore[operator]
+        for i in range(2)
+    ]
+    weighted = loss(positive, negative, excluded=excluded, weight=torch.tensor([3.0, 1.0]))  # type: ignore[operator]
+    assert_close(weighted, (3 * rows[0] + rows[1]) / 4)
+
+
+def test_logq_by_hand() -> None:
+    found = corrected(torch.tensor([1.0, 2.0]), torch.tensor([1.0, math.e]))
+    assert_close(found, torch.tensor([1.0, 1.0]))

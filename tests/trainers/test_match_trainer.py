@@ -1,0 +1,226 @@
+"""The loop: best and last, patience, guards, accumulation, the quick start's rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+import rechub_cli
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.errors import ConfigError, GateError, RechubError
+from rechub_cli.trainers.checkpoint import load_checkpoint
+from rechub_cli.trainers.match_trainer import MatchTrainer, NegativeOptions, parse_mode
+from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
+from tests.contract.conftest import make_model
+
+Rows = list[tuple[dict[str, Tensor], Tensor]]
+
+
+def quick_model() -> rechub_cli.DSSM:
+    from rechub_cli import DSSM, DenseFeature, SparseFeature
+
+    user_features = [
+        SparseFeature("user_id", vocab_size=50, embed_dim=8),
+        DenseFeature("age", embed_dim=1),
+    ]
+    item_features = [
+        SparseFeature("item_id", vocab_size=30, embed_dim=8),
+        SparseFeature("category", vocab_size=5, embed_dim=4),
+    ]
+    params = {"dims": [16, 8], "dropout": 0.2, "activation": "prelu"}
+    return DSSM(
+        user_features=user_features,
+        item_features=item_features,
+        temperature=0.02,
+        user_params=params,
+        item_params=params,
+    )
+
+
+def rows(label: float | None = None, n: int = 64) -> Rows:
+    generator = torch.Generator().manual_seed(0)
+    user = torch.randint(50, (n,), generator=generator)
+    item = torch.randint(30, (n,), generator=generator)
+    labels = ((user + item) % 2).float() if label is None else torch.full((n,), label)
+    features = {"user_id": user, "age": user / 50, "item_id": item, "category": item % 5}
+    return [({k: v[i] for k, v in features.items()}, labels[i]) for i in range(n)]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("mode", "label"), [(0, None), (1, 1.0), (2, 1.0), ("listwise", 1.0)])
+def test_the_quick_start_trains_and_exports(
+    mode: int | str, label: float | None, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    loader = DataLoader(rows(label), batch_size=16, shuffle=True)
+    trainer = MatchTrainer(
+        model=quick_model(), mode=mode, optimizer_params={"lr": 1e-2}, n_epoch=15
+    )
+    history = trainer.fit(loader)
+    assert len(history) == 15
+    assert history[-1].loss < 0.8 * history[0].loss
+    for tower in ("user", "item"):
+        trainer.export_onnx(tmp_path / f"{tower}.onnx", mode=tower)
+        assert (tmp_path / f"{tower}.onnx").stat().st_size > 0
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_given_negatives_replace_the_other_rows(as_dict: bool) -> None:
+    item_id, category = torch.randint(30, (4, 3)), torch.randint(5, (4, 3))
+    batch, label = next(iter(DataLoader(rows(1.0), batch_size=4)))
+    batch["neg_items"] = {"item_id": item_id, "category": category} if as_dict else item_id
+    trainer = MatchTrainer(quick_model(), 1, n_epoch=1)
+    if as_dict:
+        assert len(trainer.fit([(batch, label)])) == 1
+    else:
+        with pytest.raises(RechubError, match="lacks the feature 'category'"):
+            trainer.fit([(batch, label)])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f, y: ({k: v for k, v in f.items() if k != "age"}, y), "lacks the feature 'age'"),
+        (lambda f, y: ({**f, "item_id": f["item_id"] + 30}, y), "item_id: ids .* allowed: 0..29"),
+        (lambda f, y: (f, y.unsqueeze(1)), r"shape \[8, 1\]; needed: \[8\]"),
+        (lambda f, y: (f, y * 2), "mode 0 .* allows 0..1"),
+        (lambda f, y: ({**f, "age": [1.0] * 8}, y), "a feature is a list"),
+        (lambda f, y: f, "yields dict; needed"),
+    ],
+)
+def test_wrong_rows_are_named(change: object, message: str) -> None:
+    batch = change(*next(iter(DataLoader(rows(1.0), batch_size=8))))  # type: ignore[operator]
+    with pytest.raises(RechubError, match=message):
+        MatchTrainer(quick_model(), 0, n_epoch=1).fit([batch])
+
+
+def test_a_negative_label_is_refused_where_rows_are_positives() -> None:
+    batch = next(iter(DataLoader(rows(0.0), batch_size=8)))
+    with pytest.raises(RechubError, match="8 labels other than 1.*pairwise"):
+        MatchTrainer(quick_model(), 1, n_epoch=1).fit([batch])
+
+
+@pytest.mark.parametrize("mode", [3, "list", True, -1])
+def test_wrong_modes_are_named(mode: int | str) -> None:
+    with pytest.raises(ConfigError, match="allowed: 0 or 'pointwise'"):
+        parse_mode(mode)
+
+
+def test_best_epoch_is_kept_and_patience_ends_it(tiny: MatchData, tmp_path: Path) -> None:
+    model = make_model("dssm", tiny)
+    trainer = MatchTrainer(
+        model,
+        2,
+        {"lr": 0.05},
+        40,
+        batch_size=16,
+        patience=3,
+        monitor="ndcg@5",
+        run_dir=tmp_path,
+    )
+    history = trainer.fit(tiny)
+    values = [r.metrics["ndcg@5"] for r in history]
+    best = values.index(max(values)) + 1
+    assert len(history) < 40
+    assert len(history) == best + 3
+    assert trainer.evaluate(tiny, split="valid")["ndcg@5"] == max(values)
+    again = make_model("dssm", tiny, seed=9)
+    assert load_checkpoint(tmp_path / "checkpoints" / "best", again)["epoch"] == best
+    for a, b in zip(model.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert load_checkpoint(tmp_path / "checkpoints" / "last", again)["epoch"] == len(history)
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
+    tiny: MatchData, tmp_path: Path
+) -> None:
+    model = make_model("youtube_dnn", tiny)
+    trainer = MatchTrainer(model, 2, {"lr": 0.01}, 3, batch_size=16, run_dir=tmp_path)
+    trainer.fit(tiny)
+    good = (tmp_path / "checkpoints" / "last" / "model.safetensors").read_bytes()
+    with torch.no_grad():
+        next(model.parameters()).fill_(torch.nan)
+    with pytest.raises(GateError, match=r"loss is nan at epoch 1, step 1.*checkpoints"):
+        trainer.fit(tiny)
+    assert (tmp_path / "checkpoints" / "last" / "model.safetensors").read_bytes() == good
+
+
+def test_unknown_monitor_is_named(tiny: MatchData) -> None:
+    trainer = MatchTrainer(make_model("dssm", tiny), 2, n_epoch=1, monitor="ndgc@10")
+    with pytest.raises(ConfigError, match="Did you mean 'ndcg@10'"):
+        trainer.fit(tiny)
+
+
+def test_accumulated_batches_are_one_step() -> None:
+    """Two half batches of one step move the weights as their mean gradient does."""
+    big, small = quick_model(), quick_model()
+    small.load_state_dict(big.state_dict())
+    features, label = next(iter(DataLoader(rows(None, n=16), batch_size=16)))
+    halves = [
+        ({k: v[part] for k, v in features.items()}, label[part])
+        for part in (slice(0, 8), slice(8, 16))
+    ]
+    for module in (big, small):
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
+    MatchTrainer(big, 0, {"name": "sgd", "lr": 0.1}, 1).fit([(features, label)])
+    MatchTrainer(small, 0, {"name": "sgd", "lr": 0.1}, 1, accumulate=2).fit(halves)
+    for a, b in zip(big.parameters(), small.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_clipping_bounds_the_step(tiny: MatchData) -> None:
+    model = make_model("dssm", tiny)
+    before = [p.clone() for p in model.parameters()]
+    trainer = MatchTrainer(model, 2, {"name": "sgd", "lr": 1.0}, 1, batch_size=1000, clip_norm=1e-3)
+    optimizer = build_optimizer(model, {"name": "sgd", "lr": 1.0})
+    schedule = build_schedule(optimizer, name="constant", warmup_steps=0, total_steps=1)
+    loss, _ = next(iter(trainer._steps(tiny).losses(1)))
+    loss.backward()  # type: ignore[no-untyped-call]
+    trainer._step(optimizer, schedule)
+    moved = torch.cat([(a - b).flatten() for a, b in zip(before, model.parameters(), strict=True)])
+    assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_decay_spares_vectors() -> None:
+    optimizer = build_optimizer(torch.nn.Linear(3, 2), {"lr": 0.1, "weight_decay": 0.5})
+    decay = {tuple(p.shape): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
+    assert decay == {(2, 3): 0.5, (2,): 0.0}
+
+
+def test_schedules_by_hand() -> None:
+    for name, expected in {
+        "constant": [0.5, 1.0, 1.0, 1.0, 1.0, 1.0],
+        "linear": [0.5, 1.0, 1.0, 0.75, 0.5, 0.25],
+    }.items():
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule = build_schedule(optimizer, name=name, warmup_steps=2, total_steps=6)
+        rates = []
+        for _ in expected:
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+        assert rates == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("sampler", ["uniform", "popularity", "in_batch", "mixed"])
+@pytest.mark.parametrize("mode", ["pointwise", "pairwise", "listwise"])
+def test_every_sampler_trains_in_every_mode(mode: str, sampler: str, tiny: MatchData) -> None:
+    negatives = NegativeOptions(sampler, None if sampler == "in_batch" else 8)
+    trainer = MatchTrainer(
+        make_model("mind", tiny), mode, {"lr": 0.02}, 6, negatives=negatives, batch_size=16
+    )
+    history = trainer.fit(tiny)
+    assert history[-1].loss < history[0].loss
+
+
+def test_full_softmax_is_listwise_only(tiny: MatchData) -> None:
+    trainer = MatchTrainer(
+        make_model("dssm", tiny), "pairwise", negatives=NegativeOptions("full"), n_epoch=1
+    )
+    with pytest.raises(ConfigError, match="listwise mode only"):
+        trainer.fit(tiny)
