@@ -50,7 +50,7 @@ def explain(
         return found
     except (csv.Error, OSError) as broken:
         return _unreadable(path, reader.line_num, broken)
-    return DataError(f"{path}: {error}")
+    return DataError(f"{path}: {str(error).splitlines()[0]}")
 
 
 def check_required(

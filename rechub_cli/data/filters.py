@@ -6,7 +6,7 @@ E events; users and items are dense codes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -50,14 +50,15 @@ def apply_filters(
         rows = rows[ratings >= rating_threshold]
     left.append(len(rows))
     if filters.duplicates != "all":
-        kept = None if times is None else times[rows]
-        rows = rows[drop_repeats(user[rows], item[rows], times=kept, keep=filters.duplicates)]
+        kept = None if times is None else _take(times, rows)
+        users, items = _take(user, rows), _take(item, rows)
+        rows = rows[drop_repeats(users, items, times=kept, keep=filters.duplicates)]
     left.append(len(rows))
     if max(filters.min_user_events, filters.min_item_events) > 1:
         rows = rows[
             k_core(
-                user[rows],
-                item[rows],
+                _take(user, rows),
+                _take(item, rows),
                 min_user_events=filters.min_user_events,
                 min_item_events=filters.min_item_events,
             )
@@ -69,6 +70,11 @@ def apply_filters(
     if len(rows) == 0:
         raise _nothing_left(counts, filters, rating_threshold)
     return rows, counts
+
+
+def _take(values: npt.NDArray[Any], rows: Ints) -> npt.NDArray[Any]:
+    """The values of these rows, without a copy where they are all rows."""
+    return values if len(rows) == len(values) else values[rows]
 
 
 def drop_repeats(
