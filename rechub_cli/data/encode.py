@@ -25,8 +25,9 @@ from rechub_cli.suggest import did_you_mean
 USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "history"
 RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length")
 MISSING_SUFFIX = "_missing"
-UNIQUE_SHARE = 0.5
-"""A text or integer side column with more distinct values a row than this is an identifier."""
+UNIQUE_SHARE, UNIQUE_LEAST = 0.5, 20
+"""A text or integer side column with more distinct values a row, and more of them, than this is
+an identifier."""
 
 Kind = Literal["sparse", "dense", "multi"]
 
@@ -188,7 +189,7 @@ class Encoder:
         if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
             return "dense"
         distinct, rows = pc.count_distinct(values).as_py(), len(values) - values.null_count
-        if distinct > UNIQUE_SHARE * rows and distinct > 1:
+        if distinct > max(UNIQUE_SHARE * rows, UNIQUE_LEAST):
             self.notes.append(
                 f"{column}: left out, {distinct:,} distinct values in {rows:,} rows "
                 f"(features.types={{{column}: sparse}} keeps it)"

@@ -84,8 +84,8 @@ def time_split(
     cut = int(ordered[int(len(ordered) * (1 - share))]) if time is None else time
     before = int(np.searchsorted(ordered, cut))
     wanted = int(len(ordered) * (0.1 if valid_share is None else valid_share))
-    valid_cut = int(ordered[max(before - wanted, 0)])
-    if before == 0 or before == len(ordered) or valid_cut == ordered[0]:
+    valid_cut = int(ordered[min(max(before - wanted, 0), len(ordered) - 1)])
+    if before in (0, len(ordered)) or valid_cut in (ordered[0], cut):
         raise DataError(
             f"split.time={cut} leaves a part empty: the data span {ordered[0]} to {ordered[-1]}, "
             f"and {before} of {len(ordered)} rows lie before the cut. Choose a time between."
