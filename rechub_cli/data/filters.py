@@ -109,12 +109,13 @@ def k_core(user: Codes, item: Codes, *, min_user_events: int, min_item_events: i
 def _nothing_left(
     counts: dict[str, int], filters: FilterOptions, threshold: float | None
 ) -> DataError:
-    removed = (
-        f"{counts['rows_below_rating']:,} below data.rating_threshold={threshold}, "
-        f"{counts['rows_duplicate']:,} repeats (data.filters.duplicates={filters.duplicates}), "
-        f"{counts['rows_core']:,} outside the core (data.filters.min_user_events="
-        f"{filters.min_user_events}, min_item_events={filters.min_item_events})"
-    )
+    why = {
+        "rows_below_rating": f"below data.rating_threshold={threshold}",
+        "rows_duplicate": f"repeats (data.filters.duplicates={filters.duplicates})",
+        "rows_core": "outside the core (data.filters.min_user_events="
+        f"{filters.min_user_events}, min_item_events={filters.min_item_events})",
+    }
+    removed = ", ".join(f"{counts[name]:,} {text}" for name, text in why.items() if counts[name])
     return DataError(
         f"nothing is left of {counts['rows_read']:,} rows: {removed}; relax these filters"
     )

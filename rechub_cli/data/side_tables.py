@@ -152,7 +152,7 @@ def _refuse_repeats(ids: Ids, key: str, place: Callable[[int], str]) -> None:
     value = show(ids.values[int(ids.codes[again])].as_py())
     raise DataError(
         f"{place(again)}, column {key!r}: the key {value} "
-        f"is already in {place(earlier)} ({len(repeats):,} rows repeat a key); a side table holds "
+        f"is already in {place(earlier)} (repeats in all: {len(repeats):,}); a side table holds "
         "one row a key"
     )
 

@@ -15,6 +15,7 @@ import pytest
 from rechub_cli.data.filters import FilterOptions
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.readers import ColumnNames, SideTable, read_table
+from rechub_cli.data.times import guess_unit
 from rechub_cli.errors import ConfigError, DataError
 
 SHOP = ColumnNames(user="visitor", item="sku", timestamp="ts")
@@ -213,6 +214,23 @@ SECOND = 1717156800
 )
 def test_times(tmp_path: Path, cells: Any, expected: list[int], unit: str | None) -> None:
     assert times(tmp_path, cells)[:2] == (expected, unit)
+
+
+@pytest.mark.parametrize(
+    ("largest", "unit"),
+    [
+        (10**8 - 1, None),
+        (10**8, "s"),
+        (10**11 - 1, "s"),
+        (10**11, "ms"),
+        (10**14 - 1, "ms"),
+        (10**14, "us"),
+        (10**17 - 1, "us"),
+        (10**17, "ns"),
+    ],
+)
+def test_unit_borders(largest: int, unit: str | None) -> None:
+    assert guess_unit(largest) == unit
 
 
 def test_time_notes(tmp_path: Path) -> None:

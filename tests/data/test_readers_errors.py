@@ -176,8 +176,11 @@ def test_sequences(tmp_path: Path, content: bytes, start: str) -> None:
 
 
 def test_sequences_with_a_separator(tmp_path: Path) -> None:
-    message = of_text(tmp_path, "u,a\nv,a,,b\n", "e.txt", format="sequences", separator=",")
-    assert message.startswith(", line 2, the item: the id is empty")
+    for line in ("v,a,,b", "v,,a", ",a"):
+        text = f"u,a\n{line}\n"
+        message = of_text(tmp_path, text, "e.txt", format="sequences", separator=",")
+        assert message.startswith(", line 2, the "), line
+        assert "the id is empty" in message
 
 
 def of_parquet(folder: Path, columns: ColumnNames, **arrays: Any) -> str:
@@ -262,7 +265,7 @@ def test_repeated_keys_of_a_side_table(tmp_path: Path) -> None:
     message = failure(events, items=SideTable(folder))
     assert message.startswith(
         f"{folder / 'b.csv'}, line 3, column 'item_id': the key 2 is already in "
-        f"{folder / 'a.csv'}, line 4 (2 rows repeat a key)"
+        f"{folder / 'a.csv'}, line 4 (repeats in all: 2)"
     )
 
 
