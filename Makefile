@@ -5,19 +5,22 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# The first working Python of >=3.11,<3.14; `make run PYTHON=/path/python` overrides it.
+# The first working Python of >=3.11,<3.14 that can make a venv; `make run PYTHON=/path/python` overrides it.
+USABLE := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
-	$$p -c 'import sys; sys.exit(not (3,11) <= sys.version_info < (3,14))' >/dev/null 2>&1 \
+	$$p -c '$(USABLE)' >/dev/null 2>&1 \
 	&& { echo $$p; break; }; done)
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 
+# TORCH_INDEX: an index with CPU builds of torch, which are a tenth of the CUDA ones. Only torch comes
+# from it: such an index lacks the pinned versions of what torch needs.
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "no Python >=3.11,<3.14 found: make $(MAKECMDGOALS) PYTHON=/path/to/python"; exit 2; }
+	@$(or $(PYTHON),false) -c '$(USABLE)' 2>/dev/null || { echo "no usable Python >=3.11,<3.14 (with venv): make $(MAKECMDGOALS) PYTHON=/path/to/python"; exit 2; }
+	@echo "installing into $(VENV): minutes the first time"
 	$(PYTHON) -m venv $(VENV)
-	# TORCH_INDEX: an index with CPU builds of torch, which are a tenth of the CUDA ones.
-	$(if $(TORCH_INDEX),$(BIN)/python -m pip install -q -c constraints.txt --index-url $(TORCH_INDEX) torch)
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install -q --no-deps -c constraints.txt --index-url $(TORCH_INDEX) torch)
 	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	@touch $@
 

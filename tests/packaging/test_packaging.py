@@ -47,9 +47,7 @@ def make_venv(folder: Path) -> Path:
     sh(sys.executable, "-m", "venv", folder, cwd=folder.parent)
     target = next((folder / "lib").glob("python*")) / "site-packages"
     borrowed = [p for p in site.getsitepackages() if Path(p).is_dir()]
-    own = f"{ROOT}"
-    lines = [p for p in borrowed if p != own]
-    (target / "borrowed.pth").write_text("\n".join(lines) + "\n")
+    (target / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
     return folder / "bin"
 
 
@@ -73,6 +71,8 @@ def test_wheel_and_sdist_carry_the_configuration(built: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     for option in options:
         assert f"rechub_cli/{option}" in names
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert "rechub_cli/py.typed" in names
     with tarfile.open(sdist) as archive:
         inside = {name.split("/", 1)[-1] for name in archive.getnames()}
     assert {*options, "LICENSE", "CHANGELOG.md", "constraints.txt", "Makefile"} <= inside
