@@ -19,6 +19,16 @@ from rich.progress import (
 
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 
+PLAIN_WIDTH = 120
+
+
+def result_console() -> Console:
+    """For results on stdout; a pipe or a file gets lines that are not folded."""
+    console = Console(highlight=False, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    return console
+
 
 class ConsoleReporter(Reporter):
     """Prints to stderr, and writes ``metrics.jsonl``, one line an epoch.

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from rechub_cli.commands.train import print_data
 from rechub_cli.config.schema import RunConfig
+from rechub_cli.progress import result_console
 from rechub_cli.runs import load_data
 
 PER_SECOND = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -18,7 +18,7 @@ PER_SECOND = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}
 def run(config: RunConfig) -> None:
     """Print counts, time range, ties, repeats, cold share and what each filter removed."""
     data, _ = load_data(config)
-    console = Console(highlight=False)
+    console = result_console()
     print_data(console, data)
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in data.report().items():

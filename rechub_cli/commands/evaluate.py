@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
 
 from rechub_cli.config.schema import EvaluateConfig
 from rechub_cli.evaluation.compare import baseline_metrics
 from rechub_cli.evaluation.model_scores import evaluate_model
+from rechub_cli.progress import result_console
 from rechub_cli.runs import load_run, protocol, text_hash, write_json
 
 
@@ -52,6 +52,6 @@ def run(config: EvaluateConfig) -> None:
     for key, value in metrics.items():
         floor, rules = (baselines[n][config.split][key] for n in ("popularity", "sequential_rules"))
         table.add_row(key, f"{value:.4f}", f"{floor:.4f}", f"{rules:.4f}")
-    console = Console(highlight=False)
+    console = result_console()
     console.print(table)
-    console.print(f"wrote {path}", soft_wrap=True)
+    console.print(f"wrote {path}")

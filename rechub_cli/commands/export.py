@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from rich.console import Console
 
 from rechub_cli.config.schema import ExportRunConfig
 from rechub_cli.export.bundle import export_towers
+from rechub_cli.progress import result_console
 from rechub_cli.runs import MANIFEST, load_run, read_json
 
 
@@ -24,10 +24,10 @@ def run(config: ExportRunConfig) -> None:
         tolerance=config.tolerance,
         min_overlap=config.min_overlap,
     )
-    console = Console(highlight=False)
+    console = result_console()
     console.print(
         f"parity: largest difference {parity['max_difference']:.1e}, top-10 overlap "
         f"{parity['overlap']:.4f} on {parity['rows']} held-out rows"
     )
     for file in files:
-        console.print(f"wrote {file}", soft_wrap=True)
+        console.print(f"wrote {file}")

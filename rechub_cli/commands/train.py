@@ -18,7 +18,7 @@ from rechub_cli.data.demo import DemoWorld
 from rechub_cli.evaluation.compare import SPLITS, baseline_metrics, rank_scorer
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.progress import ConsoleReporter
+from rechub_cli.progress import ConsoleReporter, result_console
 from rechub_cli.runs import (
     EPOCHS,
     MANIFEST,
@@ -37,7 +37,7 @@ from rechub_cli.trainers.reporter import EpochResult
 def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> None:
     """Train, rank beside both baselines, export, and write the run directory."""
     started = time.perf_counter()
-    console = Console(highlight=False)
+    console = result_console()
     torch.set_num_threads(config.trainer.threads)
     data, world = load_data(config)
     start_run(run_dir, config, overrides)
@@ -181,7 +181,7 @@ def print_result(
             "warning: the model is below popularity, the floor: this is a fault, not a result"
         )
     for file in files:
-        console.print(f"wrote {file}", soft_wrap=True)
+        console.print(f"wrote {file}")
 
 
 def peak_memory_mib() -> int:

@@ -57,8 +57,9 @@ def save_checkpoint(folder: Path, model: nn.Module, state: dict[str, Any]) -> No
     for name in (TENSORS, STATE):
         _sync(fresh / name)
     _sync(fresh)
-    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
+        # Only now may an older one aside go: a killed writer can have left nothing else.
+        shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
     os.replace(fresh, folder)
     _sync(folder.parent)

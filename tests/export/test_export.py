@@ -1,0 +1,162 @@
+"""The towers' files: same bytes anywhere, a gate that closes, nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.errors import ConfigError, GateError, RechubError
+from rechub_cli.export import bundle
+from rechub_cli.export.onnx import export_tower
+from rechub_cli.export.parity import Parity, check_parity
+from rechub_cli.trainers.checkpoint import load_checkpoint, save_checkpoint
+from tests.contract.conftest import make_model, tiny
+
+__all__ = ["tiny"]
+MARKS = {"config": "c", "data": "d", "protocol": "p"}
+
+
+def test_metadata_and_inputs(tiny: MatchData, tmp_path: Path) -> None:
+    model = make_model("mind", tiny)
+    export_tower(model, tmp_path / "u.onnx", tower="user", metadata={"fingerprint.data": "abc"})
+    proto = onnx.load(tmp_path / "u.onnx")
+    found = {p.key: p.value for p in proto.metadata_props}
+    assert found["model"] == "mind"
+    assert found["similarity"] == "cosine"
+    assert float(found["temperature"]) == model.temperature
+    assert found["fingerprint.data"] == "abc"
+    assert int(found["vocab_size.history"]) == model.schema.by_name["history"].vocab_size  # type: ignore[union-attr]
+    shapes = {
+        i.name: [d.dim_param or d.dim_value for d in i.type.tensor_type.shape.dim]
+        for i in proto.graph.input
+    }
+    assert shapes["history"] == ["batch", "length"]
+    assert shapes["history_length"] == ["batch"]
+    assert shapes["history_genres"][:2] == ["batch", "length"]
+    assert proto.opset_import[0].version == 20
+
+
+def test_files_name_no_place_of_this_machine(tiny: MatchData, tmp_path: Path) -> None:
+    export_tower(make_model("dssm", tiny), tmp_path / "i.onnx", tower="item")
+    content = (tmp_path / "i.onnx").read_bytes()
+    for trace in (b".py", b"site-packages", str(Path.cwd()).encode(), b"stack_trace"):
+        assert trace not in content
+
+
+def test_two_processes_write_equal_bytes(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
+        "from tests.contract.conftest import make_model, tiny_raw\n"
+        "from rechub_cli.data.dataset import SplitOptions, prepare\n"
+        "from rechub_cli.data.encode import FeatureOptions\n"
+        "from rechub_cli.export.onnx import export_tower\n"
+        "data = prepare(tiny_raw(), split=SplitOptions(), features=FeatureOptions(max_len=8),"
+        " embed_dim=16, seed=0)\n"
+        "export_tower(make_model('mind', data), Path(sys.argv[1]), tower='user')\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    files = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        files.append(folder / "u.onnx")
+        subprocess.run(
+            [sys.executable, "-c", script, str(files[-1])],
+            check=True,
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(root)},
+        )
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_wrong_mode_is_named(tiny: MatchData, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="allowed: 'user' or 'item'"):
+        export_tower(make_model("dssm", tiny), tmp_path / "x.onnx", tower="users")
+
+
+def test_a_tower_that_differs_leaves_no_file(
+    tiny: MatchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("youtube_dnn", tiny)
+    honest = bundle.export_tower
+
+    def broken(model: object, path: Path, *, tower: str, metadata: dict[str, str]) -> None:
+        other = make_model("youtube_dnn", tiny, seed=1)
+        honest(other, path, tower=tower, metadata=metadata)
+
+    monkeypatch.setattr(bundle, "export_tower", broken)
+    with pytest.raises(GateError, match="vectors differ by"):
+        bundle.export_towers(
+            model, tiny, tmp_path / "export", marks=MARKS, tolerance=1e-4, min_overlap=0.999
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("parity", "message"),
+    [
+        (Parity(2e-4, 1.0, 9, True), "vectors differ by 2.00e-04, allowed 1e-04"),
+        (Parity(float("nan"), 1.0, 9, True), "vectors differ by nan"),
+        (Parity(0.0, 0.99, 9, True), "overlap by 0.9900, needed 0.999"),
+        (Parity(0.0, 1.0, 9, False), "two runs on one input differ"),
+    ],
+)
+def test_the_gate_closes(parity: Parity, message: str) -> None:
+    with pytest.raises(GateError, match=message):
+        check_parity(parity, tolerance=1e-4, min_overlap=0.999)
+
+
+def test_the_gate_opens() -> None:
+    check_parity(Parity(1e-4, 0.999, 9, True), tolerance=1e-4, min_overlap=0.999)
+
+
+def test_checkpoint_round_trip_and_damage(tiny: MatchData, tmp_path: Path) -> None:
+    model, other = make_model("mind", tiny, seed=0), make_model("mind", tiny, seed=1)
+    folder = tmp_path / "best"
+    save_checkpoint(folder, model, {"epoch": 3})
+    save_checkpoint(folder, model, {"epoch": 4})
+    assert [p.name for p in tmp_path.iterdir()] == ["best"]
+    assert load_checkpoint(folder, other) == {"epoch": 4}
+    for a, b in zip(
+        [*model.parameters(), *model.buffers()],
+        [*other.parameters(), *other.buffers()],
+        strict=True,
+    ):
+        assert torch.equal(a, b)
+    with pytest.raises(RechubError, match="other tensors than the model"):
+        load_checkpoint(folder, make_model("dssm", tiny))
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(RechubError, match="damaged"):
+        load_checkpoint(folder, other)
+    with pytest.raises(RechubError, match="no checkpoint at"):
+        load_checkpoint(tmp_path / "nowhere", other)
+
+
+def test_a_kill_between_the_renames_leaves_a_checkpoint(
+    tiny: MatchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("dssm", tiny)
+    save_checkpoint(tmp_path / "last", model, {"epoch": 1})
+    real, calls = os.replace, []
+
+    def killed(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        save_checkpoint(tmp_path / "last", model, {"epoch": 2})
+    monkeypatch.undo()
+    assert load_checkpoint(tmp_path / "last", model) == {"epoch": 1}
+    save_checkpoint(tmp_path / "last", model, {"epoch": 3})
+    assert load_checkpoint(tmp_path / "last", model) == {"epoch": 3}
