@@ -24,6 +24,12 @@ def plain_numbers(*shape: int, seed: int, scale: float = 1.0) -> Array:
     return np.array(out).reshape(shape)
 
 
+def layer(width: int, inputs: int, *, seed: int) -> dict[str, Array]:
+    """A linear layer's weights; the bias is not negative, which keeps ReLU units alive."""
+    weight, bias = plain_numbers(width, inputs, seed=seed), plain_numbers(width, seed=seed + 500)
+    return {"W": weight, "b": np.abs(bias)}
+
+
 def log_sum_exp(x: Array) -> complex | float:
     """log(sum(exp(x))) of one vector; entries may be -inf."""
     top = np.max(x.real)

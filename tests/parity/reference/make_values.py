@@ -12,11 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from tests.parity.reference import point_pair_losses, softmax_losses
+from tests.parity.reference import (
+    dssm,
+    metrics,
+    mind,
+    point_pair_losses,
+    sequential_rules,
+    softmax_losses,
+    youtube_dnn,
+)
 
 SUBJECTS = {
     "softmax_losses": softmax_losses,
     "point_pair_losses": point_pair_losses,
+    "dssm": dssm,
+    "youtube_dnn": youtube_dnn,
+    "mind": mind,
+    "metrics": metrics,
+    "sequential_rules": sequential_rules,
 }
 FOLDER = Path(__file__).resolve().parent.parent / "values"
 
@@ -37,7 +50,7 @@ def plain(value: Any) -> Any:
 def text(value: Any, *, indent: str = "") -> str:
     """JSON with one line a key and every list of numbers on one line."""
     deeper = indent + "  "
-    if isinstance(value, dict):
+    if isinstance(value, dict) and any(isinstance(entry, dict | list) for entry in value.values()):
         lines = [
             f"{deeper}{json.dumps(key)}: {text(entry, indent=deeper)}"
             for key, entry in value.items()
