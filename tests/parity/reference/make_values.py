@@ -13,10 +13,14 @@ from typing import Any
 import numpy as np
 
 from tests.parity.reference import (
+    comirec_dr,
+    comirec_sa,
     dssm,
+    gru4rec,
     metrics,
     mind,
     point_pair_losses,
+    sasrec,
     sequential_rules,
     softmax_losses,
     youtube_dnn,
@@ -30,6 +34,10 @@ SUBJECTS = {
     "mind": mind,
     "metrics": metrics,
     "sequential_rules": sequential_rules,
+    "sasrec": sasrec,
+    "gru4rec": gru4rec,
+    "comirec_sa": comirec_sa,
+    "comirec_dr": comirec_dr,
 }
 FOLDER = Path(__file__).resolve().parent.parent / "values"
 
