@@ -30,7 +30,7 @@ from rechub_cli.runs import (
     start_run,
     write_json,
 )
-from rechub_cli.trainers.match_trainer import MatchTrainer, NegativeOptions
+from rechub_cli.trainers.match_trainer import MatchTrainer, NegativeOptions, pick_device
 from rechub_cli.trainers.reporter import EpochResult
 
 
@@ -38,11 +38,12 @@ def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> N
     """Train, rank beside both baselines, export, and write the run directory."""
     started = time.perf_counter()
     console = result_console()
+    pick_device(config.trainer.device)  # refused before anything is read or written
     torch.set_num_threads(config.trainer.threads)
     data, world = load_data(config)
+    model = make_model(config, data)
     start_run(run_dir, config, overrides)
     print_data(console, data)
-    model = make_model(config, data)
     trainer, epochs = fit(config, model, data, run_dir)
     seconds = time.perf_counter() - started
     metrics = measure(config, trainer, data, world)

@@ -24,13 +24,16 @@ from rechub_cli.models.matching.base import MatchingModel
 SHAPES = ((1, 1), (7, 3), (64, 10_000))
 """(batch size, longest history) of the re-runs; none is the shape of the trace."""
 TOP = 10
+SLACK = 1e-5
+"""Scores nearer than this share of the largest are equal: rounding may order them either way."""
 
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Parity:
-    """max_difference: of a coordinate. overlap: mean share of equal items in the top 10.
+    """max_difference: of a coordinate. overlap: mean share of the files' top 10 that the model
+    has in its own, equal scores aside.
     rows: users compared. repeatable: the same input twice gave the same bytes."""
 
     max_difference: float
@@ -115,12 +118,14 @@ def _difference(a: Floats, b: Floats) -> float:
 
 
 def _overlaps(users: Floats, items: Floats, users_b: Floats, items_b: Floats) -> list[float]:
-    a, b = _top(users, items), _top(users_b, items_b)
-    return [len(set(x) & set(y)) / len(x) for x, y in zip(a.tolist(), b.tolist(), strict=True)]
+    """Of each user, the share of the first pair's top list that is in the second's."""
+    first, second = _scores(users, items), _scores(users_b, items_b)
+    top = np.argsort(-first, axis=1, kind="stable")[:, :TOP]
+    least = np.sort(second, axis=1)[:, -top.shape[1]] - SLACK * np.abs(second).max(axis=1)
+    inside = np.take_along_axis(second, top, axis=1) >= least[:, None]
+    return [float(share) for share in inside.mean(axis=1)]
 
 
-def _top(users: Floats, items: Floats) -> npt.NDArray[np.int64]:
-    scores = users @ items.T  # [B, I] or [B, K, I]
-    if scores.ndim == 3:
-        scores = scores.max(axis=1)
-    return np.asarray(np.argsort(-scores, axis=1, kind="stable")[:, :TOP])
+def _scores(users: Floats, items: Floats) -> Floats:
+    scores: Floats = users @ items.T  # [B, I] or [B, K, I]
+    return scores.max(axis=1) if scores.ndim == 3 else scores

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
@@ -111,6 +112,19 @@ def test_a_tower_that_differs_leaves_no_file(
 def test_the_gate_closes(parity: Parity, message: str) -> None:
     with pytest.raises(GateError, match=message):
         check_parity(parity, tolerance=1e-4, min_overlap=0.999)
+
+
+def test_overlap_by_hand() -> None:
+    """One of three top items differs; equal scores may stand in any order."""
+    from rechub_cli.export import parity
+
+    items = np.eye(12, dtype=np.float32)
+    first = np.array([[12.0 - n for n in range(12)]], dtype=np.float32)
+    swapped = first.copy()
+    swapped[0, [0, 11]] = swapped[0, [11, 0]]
+    assert parity._overlaps(first, items, swapped, items) == [pytest.approx(0.9)]
+    tied = np.ones((1, 12), dtype=np.float32)
+    assert parity._overlaps(first, items, tied, items) == [1.0]
 
 
 def test_the_gate_opens() -> None:

@@ -1,0 +1,161 @@
+"""The shipped YAML files and the schema say the same; wrong settings are all in one report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from rechub_cli.config import schema
+from rechub_cli.config.locate import conf_dir
+from rechub_cli.config.resolve import GROUPS, Origin, load_config, resolve, to_yaml
+from rechub_cli.config.schema import Node, RunConfig
+from rechub_cli.errors import ConfigError
+from rechub_cli.shell.compose import plain
+
+OPTIONS = [
+    (group, file.stem) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))
+]
+SCHEMAS: dict[str, type[Node]] = {
+    "data/demo": schema.DemoData,
+    "data/ml_100k": schema.Ml100kData,
+    "data/table": schema.TableData,
+    "features/auto": schema.FeaturesConfig,
+    "model/dssm": schema.DssmParams,
+    "model/mind": schema.MindParams,
+    "model/youtube_dnn": schema.YoutubeDnnParams,
+    "trainer/listwise": schema.ListwiseTrainer,
+    "trainer/pairwise": schema.PairwiseTrainer,
+    "trainer/pointwise": schema.PointwiseTrainer,
+    "export/towers": schema.TowersExport,
+    "export/none": schema.NoExport,
+}
+
+
+def composed(*overrides: str, root: str = "train") -> dict[str, Any]:
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return plain(hydra.compose(root, overrides=list(overrides)))
+
+
+def problems(*overrides: str) -> list[str]:
+    """The lines of the report on a composed config."""
+    with pytest.raises(ConfigError) as caught:
+        resolve(RunConfig, composed(*overrides), origin=Origin(overrides))
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_shipped_option_composes_and_resolves(group: str, option: str) -> None:
+    extra = ("data.path=here",) if option == "table" else ()
+    config = resolve(RunConfig, composed(f"{group}={option}", *extra), origin=Origin())
+    chosen = getattr(config, group)
+    assert getattr(chosen, "mode" if group == "trainer" else "name") == option
+
+
+def assert_same_keys(values: dict[str, Any], node: type[BaseModel], where: str) -> None:
+    assert set(values) == set(node.model_fields), where
+    for key, value in values.items():
+        inner = node.model_fields[key].annotation
+        if isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            assert_same_keys(value, inner, f"{where}.{key}")
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_yaml_keys_are_the_schema_s_fields(group: str, option: str) -> None:
+    values = yaml.safe_load((conf_dir() / group / f"{option}.yaml").read_text())
+    assert_same_keys(values, SCHEMAS[f"{group}/{option}"], f"{group}/{option}")
+
+
+def test_the_schema_has_no_default() -> None:
+    """A default stands in one place, the YAML."""
+    for name, node in vars(schema).items():
+        if isinstance(node, type) and issubclass(node, BaseModel):
+            assert all(f.is_required() for f in node.model_fields.values()), name
+
+
+def test_root_keys_are_the_schema_s_fields() -> None:
+    assert set(composed()) == set(RunConfig.model_fields)
+    for root, node in (
+        ("evaluate_run", schema.EvaluateConfig),
+        ("export_run", schema.ExportRunConfig),
+    ):
+        assert set(composed("run=x", root=root)) == set(node.model_fields)
+
+
+def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
+    config = resolve(RunConfig, composed("data=table", "data.path=x"), origin=Origin())
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load_config(tmp_path / "config.yaml") == config
+    with pytest.raises(ConfigError, match="no run, config.yaml is missing"):
+        load_config(tmp_path / "none" / "config.yaml")
+
+
+def test_all_problems_come_at_once() -> None:
+    found = problems(
+        "+trainr.lr=3",
+        "model.temperature=-1",
+        "trainer.n_epoch=two",
+        "trainer.negatives.alpha=1",
+        "trainer.monitor=ndcg@7",
+        "~seed",
+        "+model._target_=os.system",
+    )
+    keys = sorted(line.split(":")[0] for line in found)
+    assert keys == [
+        "model._target_",
+        "model.temperature",
+        "seed",
+        "trainer.monitor",
+        "trainer.n_epoch",
+        "trainer.negatives.alpha",
+        "trainr",
+    ]
+    by_key = {line.split(":")[0]: line for line in found}
+    assert "Did you mean 'trainer'?" in by_key["trainr"]
+    assert "[override 'model.temperature=-1']" in by_key["model.temperature"]
+    assert "names no Python object" in by_key["model._target_"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "line"),
+    [
+        (["trainer.batch_size=0"], "trainer.batch_size: 0; allowed: greater than or equal to 1."),
+        (["model.similarity=cosin"], "Did you mean 'cosine'?"),
+        (["model.user_params.dims=[8]"], "must end in the width of the item vectors"),
+        (["model.user_params.activation=rellu"], "Did you mean 'relu'?"),
+        (["trainer.optimizer_params.nme=sgd", "+x=1"], "x: no such key"),
+        (["trainer.negatives.sampler=uniform"], "num_negatives: None is needed with sampler"),
+        (["trainer.negatives.logq=true"], "logq: True is ignored by sampler=full"),
+        (["trainer=pairwise", "trainer.negatives.sampler=in_batch"], "ignored by sampler=in_batch"),
+        (["data=ml_100k", "data.split.time=3"], "time: 3 is ignored by method=leave_one_out"),
+        (["data=table", "data.path=x", "data.column_names=[a]"], "ignored while header=true"),
+        (["data=table", "data.path=x", "data.header=false"], "is needed with header=false"),
+        (["data=table", "data.path=x", "data.rating_threshold=3"], "needs a rating"),
+        (["data=table", "data.path=x", "data.columns.rating=r"], "only serves rating_threshold"),
+        (["data=table", "data.path=x", "data.columns.split=s"], "works with split.method=given"),
+        (["data=table", "data.path=x", "data.split.method=given"], "is needed with split.method"),
+        (["data=table", "data.path=x", "data.items.key=sku"], "key: 'sku' is ignored without"),
+        (["data=table"], "data.path: is not set and has no default"),
+        (["features.oov_share=1.5"], "features.oov_share: 1.5; allowed: less than 1."),
+        (["evaluation.top_k=[]"], "evaluation.top_k"),
+    ],
+)
+def test_wrong_settings_are_named(overrides: list[str], line: str) -> None:
+    fit = [o for o in overrides if "nme" not in o]
+    assert any(line in problem for problem in problems(*fit)), problems(*fit)
+
+
+def test_the_origin_of_a_value_is_its_file_and_line() -> None:
+    file = conf_dir() / "model" / "mind.yaml"
+    values = composed()
+    values["model"]["temperature"] = 0.0
+    with pytest.raises(ConfigError) as caught:
+        resolve(RunConfig, values, origin=Origin(files={"model": file}))
+    line = next(
+        n for n, text in enumerate(file.read_text().splitlines(), 1) if "temperature" in text
+    )
+    assert f"[{file}:{line}]" in str(caught.value)
