@@ -15,6 +15,14 @@ ITEMS, DIM, INTERESTS, MAX_LEN, ITERATIONS = 6, 2, 3, 4, 3
 HISTORIES = [[1, 3, 2, 5], [2, 4, 0, 0], [3, 0, 0, 0], [0, 0, 0, 0]]
 LENGTHS = [4, 2, 1, 0]
 TARGET = 4
+CONVENTIONS = [
+    "maps[p, k] @ e: p = position from the end (0 = most recent), k = interest",
+    "logits start at 0; w = softmax over the K interests for each valid position; "
+    "z_k = sum_i w_ki maps[p_i, k] e_i; u_k = squash(z_k); b_ki += u_k . maps[p_i, k] e_i; "
+    "3 iterations, 2 updates of b",
+    "fixed K: every interest is used at every length; an empty history gives zeros",
+    "grad_*: gradient of sum(probe * interests) with the last iteration's weights held constant",
+]
 
 
 def route(
@@ -78,15 +86,7 @@ def values() -> dict:
         )
     return {
         "source": "Cen 2020 section 3.2, algorithm 1; THUDM/ComiRec src/model.py CapsuleNetwork",
-        "conventions": [
-            "maps[p, k] @ e: p = position from the end (0 = most recent), k = interest",
-            "logits start at 0; w = softmax over the K interests for each valid position; "
-            "z_k = sum_i w_ki maps[p_i, k] e_i; u_k = squash(z_k); b_ki += u_k . maps[p_i, k] e_i; "
-            "3 iterations, 2 updates of b",
-            "fixed K: every interest is used at every length; an empty history gives zeros",
-            "grad_*: gradient of sum(probe * interests) with the last iteration's weights held "
-            "constant",
-        ],
+        "conventions": CONVENTIONS,
         "inputs": {
             "history": HISTORIES,
             "history_length": LENGTHS,

@@ -23,6 +23,16 @@ HISTORIES = [[1, 2, 3, 4, 1], [5, 0, 0, 0, 0], [0, 0, 0, 0, 0]]
 LENGTHS = [5, 1, 0]
 ITEMS = [1, 3, 5, 4]
 GENRES = [0, 1, 1, 0]
+CONVENTIONS = [
+    "linear layer: y = W x + b, W [out, in] as torch.nn.Linear.weight",
+    "MLP: ReLU after every layer but the last, which is linear; no dropout, no batch norm",
+    "user input = [user embedding (2), mean history embedding (3)]; item input = [item "
+    "embedding (3), genre embedding (2)]; the history shares the item table",
+    "permute the columns of the first W if the model concatenates in another order",
+    "history is right-padded; only the first `length` entries count; an empty history "
+    "pools to the zero vector",
+    "vector = x / |x|; score = u . v / temperature; vectors are exported normalised",
+]
 
 
 def mean_pool(table: Array, items: list[int], length: int) -> Array:
@@ -87,16 +97,7 @@ def values() -> dict:
         raise AssertionError("the padding row entered a result")
     return {
         "source": "Huang 2013; Yi 2019 section 3",
-        "conventions": [
-            "linear layer: y = W x + b, W [out, in] as torch.nn.Linear.weight",
-            "MLP: ReLU after every layer but the last, which is linear; no dropout, no batch norm",
-            "user input = [user embedding (2), mean history embedding (3)]; item input = [item "
-            "embedding (3), genre embedding (2)]; the history shares the item table",
-            "permute the columns of the first W if the model concatenates in another order",
-            "history is right-padded; only the first `length` entries count; an empty history "
-            "pools to the zero vector",
-            "vector = x / |x|; score = u . v / temperature; vectors are exported normalised",
-        ],
+        "conventions": CONVENTIONS,
         "inputs": {
             "user": USERS,
             "history": HISTORIES,

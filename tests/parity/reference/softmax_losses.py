@@ -33,6 +33,23 @@ COUNTS = np.array([5.0, 40.0, 10.0, 25.0, 15.0, 5.0])
 IN_BATCH_P = COUNTS / COUNTS.sum()
 NEGATIVES = [3, 0, 5, 1, 0]
 NEGATIVE_Q = np.array([0.3, 0.1, 0.1, 0.2, 0.1, 0.2])
+CONVENTIONS = [
+    "score(q, v) = q . v / temperature; no normalisation",
+    "loss = mean of row_losses over the Q rows; grad_* are gradients of that mean",
+    "grad_table sums over every candidate column that used the table row",
+    "logit_c = score_c - log(expected count of c among the candidates)",
+    "an accidental hit (a candidate equal to the row's positive, other than the positive "
+    "itself) is removed from the softmax; other duplicates stay as separate columns",
+    "in_batch: candidates are the batch's own positives, expected count B p_c, "
+    "p = counts / sum(counts); constants such as log B cancel",
+    "sampled_yi: positive corrected by log(k q_positive) too; "
+    "sampled_positive_uncorrected: only the negatives are",
+    "mixed: batch positives and the k shared negatives, all with log(B p_c + k q_c)",
+    "new_logq_*: row loss = stop_gradient(1 - P) (-s+ + log sum_c exp(s_c - log Q'_c)), "
+    "Q'_c = Q_c / (1 - Q_positive), sum over kept negatives; P = exp(s+) / (exp(s+) + "
+    "mean_c exp(s_c - log Q'_c)); the positive is never corrected",
+    "*_with_expected_count: the same with log(n Q'_c), n = negatives kept; same gradient",
+]
 
 
 def full_rows(queries: Array, table: Array) -> list:
@@ -195,23 +212,7 @@ def values() -> dict:
     return {
         "source": "Yi 2019 eq. 3; Yang 2020; Khrylchenko 2025 (arXiv 2507.09331) section 3.3 and "
         "NonameUntitled/logq; Covington 2016",
-        "conventions": [
-            "score(q, v) = q . v / temperature; no normalisation",
-            "loss = mean of row_losses over the Q rows; grad_* are gradients of that mean",
-            "grad_table sums over every candidate column that used the table row",
-            "logit_c = score_c - log(expected count of c among the candidates)",
-            "an accidental hit (a candidate equal to the row's positive, other than the positive "
-            "itself) is removed from the softmax; other duplicates stay as separate columns",
-            "in_batch: candidates are the batch's own positives, expected count B p_c, "
-            "p = counts / sum(counts); constants such as log B cancel",
-            "sampled_yi: positive corrected by log(k q_positive) too; "
-            "sampled_positive_uncorrected: only the negatives are",
-            "mixed: batch positives and the k shared negatives, all with log(B p_c + k q_c)",
-            "new_logq_*: row loss = stop_gradient(1 - P) (-s+ + log sum_c exp(s_c - log Q'_c)), "
-            "Q'_c = Q_c / (1 - Q_positive), sum over kept negatives; P = exp(s+) / (exp(s+) + "
-            "mean_c exp(s_c - log Q'_c)); the positive is never corrected",
-            "*_with_expected_count: the same with log(n Q'_c), n = negatives kept; same gradient",
-        ],
+        "conventions": CONVENTIONS,
         "inputs": {
             "queries": queries,
             "table": table,
