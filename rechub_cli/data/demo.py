@@ -222,9 +222,7 @@ def _item_table(world: DemoWorld, rng: np.random.Generator) -> pa.Table:
     ]
     price = np.exp(rng.normal(2.5, 0.5, size=len(genres))).round(2)
     brands = [f"brand-{brand}" for brand in world.brand_of]
-    return pa.table(
-        {ITEM: world.item_names, "genres": genres, "brand": brands, "price": price}
-    )
+    return pa.table({ITEM: world.item_names, "genres": genres, "brand": brands, "price": price})
 
 
 def _user_table(world: DemoWorld, rng: np.random.Generator) -> pa.Table:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rechub_cli.layers.embedding import length_mask
-from rechub_cli.layers.history import positions_from_end
-
+from rechub_cli.layers.history import recent_positions
 
 INITIAL_STD = 0.1
 
@@ -43,7 +42,7 @@ class CapsuleRouting(nn.Module):
     vectors of norm 1 (ml-100k, Recall@50: .49 against .41); and ``recency`` adds a learned
     weight exp(r) by position from the end.
 
-    num_interests: K >= 1. iterations: >= 1. max_len: positions with logits of their own.
+    num_interests: K >= 1. iterations: >= 1. max_len: most recent items that count.
     """
 
     def __init__(
@@ -54,16 +53,13 @@ class CapsuleRouting(nn.Module):
         self.bilinear = nn.Linear(dim, dim, bias=False)
         nn.init.xavier_uniform_(self.bilinear.weight)
         self.initial_logits: Tensor
-        self.register_buffer(
-            "initial_logits", INITIAL_STD * torch.randn(num_interests, max_len)
-        )
+        self.register_buffer("initial_logits", INITIAL_STD * torch.randn(num_interests, max_len))
         self.recency = nn.Parameter(torch.zeros(max_len)) if recency else None
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         mapped = self.bilinear(vectors)  # [B, L, D]
-        mask = length_mask(lengths, vectors.shape[1])  # [B, L]
-        position = positions_from_end(lengths, vectors.shape[1]).clamp(max=self.max_len - 1)
-        counts = interest_counts(lengths, self.num_interests)
+        position, mask = recent_positions(lengths, vectors.shape[1], max_len=self.max_len)
+        counts = interest_counts(lengths.clamp(max=self.max_len), self.num_interests)
         used = length_mask(counts, self.num_interests)  # [B, K]
         strength = mask.to(mapped.dtype)
         if self.recency is not None:

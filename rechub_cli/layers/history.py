@@ -16,7 +16,6 @@ from rechub_cli.layers.embedding import (
     Batch,
     EmbeddingTables,
     ItemEncoder,
-    length_mask,
     lengths_of,
     read,
 )
@@ -70,10 +69,17 @@ def _expand(batch: Batch, vectors: Tensor) -> Tensor:
     return vectors if index is None else nn.functional.embedding(index, vectors)
 
 
-def positions_from_end(lengths: Tensor, width: int) -> Tensor:
-    """int64 [B, width]: 0 at the most recent item of each row; padding is clamped to 0."""
+def recent_positions(lengths: Tensor, width: int, *, max_len: int) -> tuple[Tensor, Tensor]:
+    """Where each of ``width`` right-padded places stands, counted from the end of its history.
+
+    Returns the positions, int64 [B, width], 0 at the most recent item and at most
+    ``max_len - 1``; and which places count, bool: real ones among the last ``max_len``, so that
+    a longer history is served as it would have been trained.
+    """
     steps = torch.arange(width, device=lengths.device)
-    return (lengths.unsqueeze(-1) - 1 - steps).clamp(min=0)
+    position = lengths.unsqueeze(-1) - 1 - steps
+    counts = (position >= 0) & (position < max_len)
+    return position.clamp(min=0, max=max_len - 1), counts
 
 
 class HistoryPooling(nn.Module):
@@ -82,7 +88,7 @@ class HistoryPooling(nn.Module):
     kind: ``mean`` (Covington 2016, section 3.2) gives [B, D]. ``recency`` gives [B, 2 D]: the
         mean under weights softmax(r), r learned by the position counted from the end, beside
         the last item's vector. Not in the paper; it tells a set of items from an order.
-    max_len: positions with a weight of their own; older ones share the last.
+    max_len: most recent items that count.
     """
 
     def __init__(self, dim: int, *, kind: str, max_len: int) -> None:
@@ -94,13 +100,11 @@ class HistoryPooling(nn.Module):
             self.recency = nn.Parameter(torch.zeros(max_len))
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        width = vectors.shape[1]
-        mask = length_mask(lengths, width)  # [B, L]
+        position, mask = recent_positions(lengths, vectors.shape[1], max_len=self.max_len)
         if self.kind == "mean":
-            weights = mask / lengths.clamp(min=1).unsqueeze(-1)
+            weights = mask.to(vectors.dtype) / lengths.clamp(min=1, max=self.max_len).unsqueeze(-1)
             return _weighted_sum(weights, vectors)
-        position = positions_from_end(lengths, width)
-        scores = self.recency[position.clamp(max=self.max_len - 1)]
+        scores = self.recency[position]
         # Zeros for an empty row: softmax over nothing would be NaN.
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
         weights = torch.softmax(scores, dim=-1) * mask

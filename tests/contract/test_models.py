@@ -43,7 +43,7 @@ def pad(batch: dict[str, Tensor], extra: int, *, value: int = 0) -> dict[str, Te
     """The same histories with more padding behind them."""
     out = dict(batch)
     for key, tensor in batch.items():
-        if key.startswith("history") and not key == "history_length":
+        if key.startswith("history") and key != "history_length":
             shape = list(tensor.shape)
             shape[1] = extra
             filling = torch.full(shape, 0 if key.endswith("_length") else value)
@@ -156,6 +156,25 @@ def test_recent_items_matter_by_their_place_from_the_end(
     model.eval()
     wide, narrow = batch_of(tiny, max_len=6), batch_of(tiny, max_len=3)
     assert not torch.allclose(model.user_tower(wide), model.user_tower(narrow))
+
+
+def test_only_the_last_max_len_items_count(model: MatchingModel, tiny: MatchData) -> None:
+    """A server may send more than was trained on."""
+    model.eval()
+    batch = batch_of(tiny)
+    rows, width = batch["history"].shape
+    older = pad({k: t.clone() for k, t in batch.items()}, MAX_LEN)
+    longer = {
+        k: torch.cat([t[:, :1].expand(-1, 20, *t.shape[2:]), t], dim=1)
+        if k.startswith("history") and k != "history_length"
+        else t
+        for k, t in batch.items()
+    }
+    full = batch["history_length"] == MAX_LEN
+    assert rows == len(full)
+    assert width <= MAX_LEN
+    longer["history_length"] = batch["history_length"] + 20
+    assert_close(model.user_tower(longer)[full], model.user_tower(older)[full])
 
 
 def test_temperature_acts(name: str, tiny: MatchData) -> None:

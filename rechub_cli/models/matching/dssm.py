@@ -71,8 +71,8 @@ class DSSM(MatchingModel):
     user_features: any; a history is optional. item_features: at least one.
     user_params, item_params: ``{"dims", "dropout", "activation", "norm"}``; both end in one width.
     temperature: > 0; 0.05 to 0.1 is the useful range under cosine.
-    similarity: cosine or dot. pooling: mean or recency (see HistoryPooling). max_len: positions
-        with a recency weight of their own.
+    similarity: cosine or dot. pooling: mean or recency (see HistoryPooling). max_len: most
+        recent items of a history that count.
 
     Deviation from Huang 2013: ids and embeddings in place of letter trigrams, and the softmax
     over the catalogue in place of four sampled documents (both as in Yi 2019).

@@ -63,7 +63,8 @@ class MIND(MatchingModel):
 
     user_features, item_features, user_params, temperature, similarity, tied: as in YoutubeDNN.
     interest_num: K >= 1; a history of length L has clamp(floor(log2 L), 1, K) of them.
-    routing_iterations, recency: see CapsuleRouting. max_len: positions with logits of their own.
+    routing_iterations, recency: see CapsuleRouting. max_len: most recent items of a
+        history that count.
     label_attention: None, the target takes its best interest (the paper's p = infinity);
         p > 0, the interests are mixed by softmax(p * scores of the target). A deviation: the
         paper's power of a score is NaN for negative ones, and p = infinity must not pick the

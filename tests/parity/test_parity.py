@@ -1,0 +1,338 @@
+"""Our equations against values made by an independent numpy re-implementation.
+
+``reference/`` was written from the papers and the authors' code alone, by somebody who had not
+read ours; each file of ``values/`` names its source and its conventions.
+B rows, Q queries, K interests, D width.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.testing import assert_close
+
+from rechub_cli.data.interactions import Interactions
+from rechub_cli.data.splits import Queries
+from rechub_cli.evaluation.baselines import SequentialRules
+from rechub_cli.evaluation.metrics import compute_metrics
+from rechub_cli.evaluation.ranking import rank_queries
+from rechub_cli.features import SequenceFeature, SparseFeature
+from rechub_cli.layers.capsule import CapsuleRouting
+from rechub_cli.layers.mlp import MLP
+from rechub_cli.models.matching.dssm import DSSM
+from rechub_cli.models.matching.mind import MIND
+from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
+from rechub_cli.trainers.losses import bce, bpr, corrected, full_softmax, sampled_softmax
+
+VALUES = Path(__file__).parent / "values"
+
+
+def values(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = json.loads((VALUES / f"{name}.json").read_text())
+    return loaded
+
+
+def real(content: Any) -> Tensor:
+    return torch.tensor(content, dtype=torch.float64)
+
+
+def close(found: Tensor, expected: Any) -> None:
+    assert_close(found.detach().double(), real(expected), atol=1e-9, rtol=1e-7)
+
+
+def fill_mlp(mlp: MLP, layers: list[dict[str, Any]], *, first: list[int] | None = None) -> None:
+    """Copy weights; ``first`` permutes the columns of the first layer to our order of inputs."""
+    linear = [m for m in mlp.layers if isinstance(m, torch.nn.Linear)]
+    assert len(linear) == len(layers)
+    with torch.no_grad():
+        for number, (module, given) in enumerate(zip(linear, layers, strict=True)):
+            weight = real(given["W"])
+            module.weight.copy_(weight[:, first] if number == 0 and first else weight)
+            module.bias.copy_(real(given["b"]))
+
+
+def dims(layers: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"dims": [len(layer["b"]) for layer in layers]}
+
+
+# --- losses
+
+
+def softmax_case() -> tuple[Tensor, Tensor, dict[str, Any], dict[str, Any]]:
+    case = values("softmax_losses")
+    inputs = case["inputs"]
+    queries = real(inputs["queries"]).requires_grad_()
+    table = real(inputs["table"]).requires_grad_()
+    return queries, table, inputs, case["expected"]
+
+
+def test_full_softmax() -> None:
+    queries, table, inputs, expected = softmax_case()
+    target = torch.tensor(inputs["positives"])
+    loss = full_softmax(queries, table, target, temperature=inputs["temperature"])
+    loss.backward()  # type: ignore[no-untyped-call]
+    want = expected["full_softmax"]
+    close(loss, want["loss"])
+    assert queries.grad is not None
+    assert table.grad is not None
+    close(queries.grad, want["grad_queries"])
+    close(table.grad, want["grad_table"])
+
+
+@pytest.mark.parametrize(
+    ("name", "candidates", "positive_too", "logq"),
+    [
+        ("in_batch_logq", "batch", True, True),
+        ("in_batch_uncorrected", "batch", False, False),
+        ("sampled_yi", "drawn", True, True),
+        ("sampled_positive_uncorrected", "drawn", False, True),
+        ("mixed", "both", True, True),
+    ],
+)
+def test_sampled_softmax(name: str, candidates: str, positive_too: bool, logq: bool) -> None:
+    """Every published placement of logQ, built from our two functions."""
+    queries, table, inputs, expected = softmax_case()
+    target, drawn = torch.tensor(inputs["positives"]), torch.tensor(inputs["negatives"])
+    count, num = len(target), len(drawn)
+    in_batch = count * real(inputs["in_batch_probability"])
+    sampled = num * real(inputs["negative_probability"])
+    rows, expect = {
+        "batch": (target, in_batch),
+        "drawn": (drawn, sampled),
+        "both": (torch.cat([target, drawn]), in_batch + sampled),
+    }[candidates]
+    scores = queries @ table.T / inputs["temperature"]
+    positive, negative = scores[torch.arange(count), target], scores[:, rows]
+    if logq:
+        negative = corrected(negative, expect[rows])
+    if positive_too:
+        positive = corrected(positive, expect[target])
+    loss = sampled_softmax(positive, negative, excluded=rows == target.unsqueeze(1))
+    loss.backward()  # type: ignore[no-untyped-call]
+    want = expected[name]
+    close(loss, want["loss"])
+    assert queries.grad is not None
+    assert table.grad is not None
+    close(queries.grad, want["grad_queries"])
+    close(table.grad, want["grad_table"])
+
+
+@pytest.mark.parametrize(("name", "loss"), [("bce", bce), ("bpr", bpr)])
+def test_pair_losses(name: str, loss: Any) -> None:
+    case = values("point_pair_losses")
+    positive = real(case["inputs"]["positive"]).requires_grad_()
+    negatives = real(case["inputs"]["negatives"]).requires_grad_()
+    value = loss(positive, negatives, excluded=torch.zeros(negatives.shape, dtype=torch.bool))
+    value.backward()
+    want = case["expected"][name]
+    close(value, want["loss"])
+    assert positive.grad is not None
+    assert negatives.grad is not None
+    close(positive.grad, want["grad_positive"])
+    close(negatives.grad, want["grad_negatives"])
+
+
+# --- models
+
+
+def test_dssm() -> None:
+    case = values("dssm")
+    inputs, given, want = case["inputs"], case["parameters"], case["expected"]
+    model = DSSM(
+        [
+            SparseFeature("user", len(given["user_table"]), 2),
+            SequenceFeature("history", len(given["item_table"]), 3, shared_with="item"),
+        ],
+        [
+            SparseFeature("item", len(given["item_table"]), 3),
+            SparseFeature("genre", len(given["genre_table"]), 2),
+        ],
+        user_params=dims(given["user_mlp"]),
+        item_params=dims(given["item_mlp"]),
+        temperature=inputs["temperature"],
+        pooling="mean",
+    ).double()
+    tables = model.user_tower.profile.tables.tables
+    for name in ("user", "item", "genre"):
+        tables[name].weight.data.copy_(real(given[f"{name}_table"]))
+    fill_mlp(model.user_tower.mlp, given["user_mlp"])
+    fill_mlp(model.item_tower.mlp, given["item_mlp"])
+    batch = {k: torch.tensor(inputs[k]) for k in ("user", "history", "history_length")}
+    users = model.user_tower(batch)
+    items = model.item_tower({k: torch.tensor(inputs[k]) for k in ("item", "genre")})
+    close(users, want["user_vectors"])
+    close(items, want["item_vectors"])
+    scores = model.scores(users, items)
+    close(scores, want["scores"])
+    scores.sum().backward()  # type: ignore[no-untyped-call]
+    close(tables["item"].weight.grad, want["grad_item_table_of_sum_of_scores"])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "recency"])
+def test_youtube_dnn(pooling: str) -> None:
+    case = values("youtube_dnn")
+    inputs, given, want = case["inputs"], case["parameters"], case["expected"][pooling]
+    layers = given[f"{pooling}_mlp"]
+    model = YoutubeDNN(
+        [
+            SparseFeature("user", len(given["user_table"]), 2),
+            SequenceFeature("history", len(given["item_table"]), 3, shared_with="item"),
+        ],
+        [SparseFeature("item", len(given["item_table"]), 3)],
+        user_params=dims(layers),
+        temperature=1.0,
+        similarity="dot",
+        pooling=pooling,
+        tied=False,
+        max_len=inputs["max_len"],
+    ).double()
+    past = model.user_tower.history.encoder.tables.tables["item"]
+    past.weight.data.copy_(real(given["item_table"]))
+    tables = model.user_tower.profile.tables.tables
+    tables["user"].weight.data.copy_(real(given["user_table"]))
+    tables["item"].weight.data.copy_(real(given["output_table"]))
+    if pooling == "recency":
+        model.user_tower.pooling.recency.data.copy_(real(given["position"]))
+    fill_mlp(model.user_tower.mlp, layers)
+    batch = {k: torch.tensor(inputs[k]) for k in ("user", "history", "history_length")}
+    users = model.user_tower(batch)
+    close(users, want["user_vectors"])
+    items = model.item_tower({"item": torch.arange(len(given["item_table"]))})
+    close(model.scores(users, items), want["scores"])
+    users.sum().backward()  # type: ignore[no-untyped-call]
+    close(past.weight.grad, want["grad_item_table_of_sum_of_vectors"])
+    if pooling == "recency":
+        close(model.user_tower.pooling.recency.grad, want["grad_position_of_sum_of_vectors"])
+
+
+def mind_batch(inputs: dict[str, Any], length: int) -> dict[str, Tensor]:
+    history = torch.zeros(1, len(inputs["history"]), dtype=torch.int64)
+    history[0, :length] = torch.tensor(inputs["history"][:length])
+    return {"history": history, "history_length": torch.tensor([length])}
+
+
+@pytest.mark.parametrize("recency", [False, True])
+def test_mind_routing(recency: bool) -> None:
+    case = values("mind")
+    inputs, given = case["inputs"], case["parameters"]
+    places = len(given["recency"])
+    for want in case["expected"]["with_recency" if recency else "without_recency"]:
+        table = real(given["item_table"]).requires_grad_()
+        routing = CapsuleRouting(
+            3,
+            num_interests=len(given["first_logits"]),
+            iterations=3,
+            max_len=places,
+            recency=recency,
+        ).double()
+        routing.bilinear.weight.data.copy_(real(given["S"]))
+        routing.initial_logits.copy_(real(given["first_logits"]))
+        if routing.recency is not None:
+            routing.recency.data.copy_(real(given["recency"]))
+        batch = mind_batch(inputs, want["history_length"])
+        interests = routing(table[batch["history"]], batch["history_length"])
+        close(interests[0], want["interests"])
+        (interests[0] * real(inputs["probe"])).sum().backward()
+        # The reference holds the last routing weights constant, and so do we.
+        assert table.grad is not None
+        close(table.grad[1:], want["grad_item_table"][1:])
+        assert routing.bilinear.weight.grad is not None
+        close(routing.bilinear.weight.grad, want["grad_S"])
+        if routing.recency is not None:
+            assert routing.recency.grad is not None
+            close(routing.recency.grad, want["grad_recency"])
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, None])
+def test_mind_tower_and_label_attention(power: float | None) -> None:
+    case = values("mind")
+    inputs, given = case["inputs"], case["parameters"]
+    model = MIND(
+        [
+            SparseFeature("user", len(given["user_table"]), 2),
+            SequenceFeature("history", len(given["item_table"]), 3, shared_with="item"),
+        ],
+        [SparseFeature("item", len(given["item_table"]), 3)],
+        user_params=dims(given["user_mlp"]),
+        temperature=1.0,
+        similarity="dot",
+        interest_num=len(given["first_logits"]),
+        label_attention=power,
+        max_len=len(given["recency"]),
+    ).double()
+    tables = model.user_tower.profile.tables.tables
+    tables["item"].weight.data.copy_(real(given["item_table"]))
+    tables["user"].weight.data.copy_(real(given["user_table"]))
+    routing = model.user_tower.routing
+    routing.bilinear.weight.data.copy_(real(given["S"]))
+    routing.initial_logits.copy_(real(given["first_logits"]))
+    routing.recency.data.copy_(real(given["recency"]))
+    fill_mlp(model.user_tower.mlp, given["user_mlp"])
+    target = real(given["item_table"])[inputs["target"]].unsqueeze(0)
+    for want in case["expected"]["with_recency"]:
+        batch = mind_batch(inputs, want["history_length"])
+        vectors = model.user_tower({**batch, "user": torch.tensor([want["user"]])})
+        close(vectors[0], want["mlp_last_layer_linear"])
+        interests = routing(tables["item"](batch["history"]), batch["history_length"])
+        query = model.queries(interests, target)
+        close(
+            query[0], want["label_aware_inf"] if power is None else want["label_aware"][str(power)]
+        )
+
+
+# --- metrics and rules
+
+
+def test_metrics() -> None:
+    case = values("metrics")
+    queries = case["inputs"]["queries"]
+    top_k = case["inputs"]["k"]
+    items = [i for q in queries for i in (*q["seen"], *q["targets"])]
+    ends = np.cumsum([len(q["seen"]) + len(q["targets"]) for q in queries])
+    offsets = np.concatenate([[0], ends])
+    history = np.array([len(q["seen"]) for q in queries])
+    ranking = rank_queries(
+        lambda rows: real([q["scores"] for q in queries[rows]]),
+        interactions=Interactions(offsets, np.array(items, dtype=np.int32), num_items=6),
+        queries=Queries("test", np.arange(len(queries)), offsets[:-1] + history, offsets[1:]),
+        candidates=torch.ones(6, dtype=torch.bool),
+        mask_seen=True,
+        top_k=top_k,
+    )
+    split = np.split(ranking.ranks, ranking.target_offsets[1:-1])
+    assert [sorted(part.tolist()) for part in split] == case["expected"]["target_ranks"]
+    found = compute_metrics(ranking, top_k=top_k, num_items=6)
+    for k, means in case["expected"]["mean"].items():
+        for name, value in means.items():
+            assert found[f"{name}@{k}"] == pytest.approx(value, abs=1e-12), (name, k)
+
+
+def test_sequential_rules() -> None:
+    case = values("sequential_rules")
+    inputs, want = case["inputs"], case["expected"]
+    rows = [*inputs["training_histories"], *inputs["queries"]]
+    lengths = np.array([len(r) for r in rows])
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    data = Interactions(
+        offsets,
+        np.array([i for r in rows for i in r], dtype=np.int32),
+        num_items=inputs["num_items"],
+    )
+    trained = len(inputs["training_histories"])
+    train_end = np.where(np.arange(len(rows)) < trained, offsets[1:], offsets[:-1])
+    rules = SequentialRules.fit(
+        data,
+        train_end,
+        window=inputs["window"],
+        history=inputs["last"],
+        decay=inputs["decay"],
+    )
+    asked = np.arange(trained, len(rows))
+    queries = Queries("test", asked, offsets[asked + 1], offsets[asked + 1])
+    close(rules.scorer(queries)(slice(0, len(asked))), want["scores"])
