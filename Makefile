@@ -1,6 +1,6 @@
 # Two commands are all: `make run` and `make test`. Each sets up .venv by itself, once.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type packaging quality clean
+.PHONY: help run test lint type packaging quality mutations clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -41,7 +41,11 @@ packaging: $(STAMP) ## build the wheel and the sdist, install them elsewhere, ru
 	$(BIN)/python -m pytest -m packaging tests/packaging
 
 quality: $(STAMP) ## slow: quality on real data (RECHUB_TEST_DATA)
-	$(BIN)/python -m pytest -m quality -s tests
+	$(BIN)/python -m pytest -m quality -s tests/quality
+	$(BIN)/python -m tests.quality.figures
+
+mutations: $(STAMP) ## slow: one-line faults, each of which a test must see
+	$(BIN)/python -m pytest -m mutation tests/mutations
 
 clean: ## remove what make and the tools made (runs/ stays)
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
