@@ -88,9 +88,13 @@ def test_more_padding_changes_nothing(model: MatchingModel, tiny: MatchData) -> 
     assert_close(model.user_tower(pad(batch, 5, value=2)), expected)
 
 
-def test_batch_order_changes_nothing(model: MatchingModel, tiny: MatchData) -> None:
+def test_the_other_rows_change_nothing(model: MatchingModel, tiny: MatchData) -> None:
     model.eval()
     batch = batch_of(tiny)
+    whole = model.user_tower(batch)
+    for row in (0, 7):
+        alone = {key: tensor[row : row + 1] for key, tensor in batch.items()}
+        assert_close(model.user_tower(alone)[0], whole[row])
     order = torch.randperm(len(tiny.split.test), generator=torch.Generator().manual_seed(1))
     turned = {key: tensor[order] for key, tensor in batch.items()}
     assert_close(model.user_tower(turned), model.user_tower(batch)[order])

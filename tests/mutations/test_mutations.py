@@ -93,7 +93,8 @@ MUTATIONS = (
         ".clone(memory_format=torch.contiguous_format)", "", "tests/trainers",
     ),
     Mutation(
-        "ranking", "ties against", "evaluation/ranking.py", "others >= mine", "others > mine"
+        "ranking", "ties against", "evaluation/ranking.py", "others >= mine", "others > mine",
+        "tests/evaluation",
     ),
     Mutation(
         "export", "machine's paths", "export/onnx.py", "    _clean(proto)\n", "", EXPORT
