@@ -119,7 +119,7 @@ def _sweep_result(outcome: Outcome) -> int:
     failed, points = outcome.failed, outcome.points
     print(f"sweep: {len(points) - len(failed)} of {len(points)} points done", file=sys.stderr)
     for overrides, _, error in failed:
-        print(f"  failed: {overrides}: {str(error).splitlines()[0]}", file=sys.stderr)
+        print(f"  failed: {overrides}: {' '.join(str(error).split())}", file=sys.stderr)
     return FAILED if failed else DONE
 
 

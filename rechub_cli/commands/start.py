@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rechub_cli._version import __version__
-from rechub_cli.config.resolve import Origin
+from rechub_cli.config.resolve import Origin, with_absolute_paths
 from rechub_cli.config.schema import EvaluateConfig, ExportRunConfig, Node, RunConfig
 
 
@@ -26,7 +26,7 @@ def train(config: RunConfig, run_dir: Path, origin: Origin) -> None:
     )
     from rechub_cli.commands import train as command
 
-    command.run(config, run_dir, overrides=origin.overrides)
+    command.run(with_absolute_paths(config), run_dir, overrides=origin.overrides)
 
 
 def check(config: RunConfig, run_dir: Path, origin: Origin) -> None:

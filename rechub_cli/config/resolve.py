@@ -11,7 +11,13 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rechub_cli.config.schema import Node, RunConfig, monitor_problem
+from rechub_cli.config.schema import (
+    Ml100kData,
+    Node,
+    RunConfig,
+    TableData,
+    monitor_problem,
+)
 from rechub_cli.errors import ConfigError
 
 Config = TypeVar("Config", bound=Node)
@@ -233,6 +239,23 @@ def _line_of(file: Path, key: str) -> str:
             break
         line, node = match[0].start_mark.line + 1, match[1]
     return "" if line is None else f"{file}:{line}"
+
+
+def with_absolute_paths(config: RunConfig) -> RunConfig:
+    """Paths of the data as seen from where the command was started, whoever reads them later."""
+    data = config.data
+    changes: dict[str, Any] = {}
+    if isinstance(data, (Ml100kData, TableData)) and data.path is not None:
+        changes["path"] = _absolute(data.path)
+    if isinstance(data, TableData):
+        for name, side in (("items", data.items), ("users", data.users)):
+            if side.path is not None:
+                changes[name] = side.model_copy(update={"path": _absolute(side.path)})
+    return config.model_copy(update={"data": data.model_copy(update=changes)})
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().absolute())
 
 
 def to_yaml(config: Node) -> str:

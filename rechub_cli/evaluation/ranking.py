@@ -28,7 +28,8 @@ BLOCK_BYTES = 64 << 20
 @dataclass(frozen=True)
 class Ranking:
     """ranks: int64 [T], 1-based, query by query. target_offsets: int64 [Q + 1]; targets: int64
-    [T] catalogue rows. top_items: int64 [Q, k], the best first, -1 where a list ends early."""
+    [T] catalogue rows. top_items: int64 [Q, k], the best first (equal ones in any order), -1
+    where a list ends early."""
 
     ranks: Ints
     target_offsets: Ints
@@ -117,12 +118,7 @@ def _masked_scores(
 
 
 def _top_items(hidden: Tensor, width: int) -> Ints:
-    # A stable sort of the few best: equal scores come in catalogue order.
     values, items = hidden.topk(min(width, hidden.shape[1]), dim=1)
-    items, by_item = items.sort(dim=1)
-    values = values.gather(1, by_item)
-    values, by_score = values.sort(dim=1, descending=True, stable=True)
-    items = items.gather(1, by_score)
     return np.asarray(items.masked_fill(values == -torch.inf, -1).numpy())
 
 

@@ -346,10 +346,12 @@ def test_a_table_of_one_s_own(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
     rechub("train", "model=youtube_dnn", *words, *SMALL[2:], cwd=tmp_path)
     (run,) = tmp_path.glob("runs/table-youtube_dnn/*")
+    other = tmp_path / "other"
+    other.mkdir()
+    rechub("evaluate", f"run={run}", cwd=other)
     moved = tmp_path / "moved"
     (tmp_path / "events").rename(moved)
     rechub("evaluate", f"run={run}", cwd=tmp_path, code=2)
-    rechub("evaluate", f"run={run}", "data.path=moved", cwd=tmp_path)
     (moved / "1.parquet").unlink()
     done = rechub("evaluate", f"run={run}", "data.path=moved", cwd=tmp_path, code=2)
     assert "not those of the run" in done.stderr
