@@ -43,11 +43,11 @@ class ConsoleReporter(Reporter):
         self.task: TaskID | None = None
         self.n_epoch = 0
         self.monitor = ""
-        self.started = time.perf_counter()
+        self.started = self.epoch_started = time.perf_counter()
 
     def start(self, *, n_epoch: int, steps: int | None, monitor: str | None) -> None:
         self.n_epoch, self.monitor = n_epoch, monitor or ""
-        self.started = time.perf_counter()
+        self.started = self.epoch_started = time.perf_counter()
         if not self.console.is_terminal:
             return
         self.bar = Progress(
@@ -66,9 +66,7 @@ class ConsoleReporter(Reporter):
     def step(self, *, epoch: int, step: int, loss: float, rows: int) -> None:
         if self.bar is None or self.task is None:
             return
-        if step == 1:
-            self.epoch_start = time.perf_counter()
-        seconds = max(time.perf_counter() - self.epoch_start, 1e-3)
+        seconds = max(time.perf_counter() - self.epoch_started, 1e-3)
         self.bar.update(self.task, completed=step, epoch=epoch, loss=loss, rate=rows / seconds)
 
     def epoch(self, result: EpochResult) -> None:
@@ -85,7 +83,9 @@ class ConsoleReporter(Reporter):
         self.console.print("  ".join(parts))
         if self.bar is not None and self.task is not None:
             best = "" if result.best is None else f"best {self.monitor} {result.best:.4f}"
-            self.bar.update(self.task, completed=0, epoch=result.epoch + 1, best=best)
+            following = min(result.epoch + 1, self.n_epoch)
+            self.bar.update(self.task, completed=0, epoch=following, best=best)
+        self.epoch_started = time.perf_counter()
         if self.log is not None:
             with self.log.open("a") as file:
                 file.write(json.dumps(_line(result), sort_keys=True) + "\n")
