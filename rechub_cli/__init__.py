@@ -10,6 +10,8 @@ from rechub_cli._version import __version__
 if TYPE_CHECKING:
     from rechub_cli.data.load import load_interactions
     from rechub_cli.features import DenseFeature, FeatureSchema, SequenceFeature, SparseFeature
+    from rechub_cli.models.matching.comirec_dr import ComirecDR
+    from rechub_cli.models.matching.comirec_sa import ComirecSA
     from rechub_cli.models.matching.dssm import DSSM
     from rechub_cli.models.matching.mind import MIND
     from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "DSSM": "models.matching.dssm",
     "YoutubeDNN": "models.matching.youtube_dnn",
+    "ComirecDR": "models.matching.comirec_dr",
+    "ComirecSA": "models.matching.comirec_sa",
     "MIND": "models.matching.mind",
     "MatchTrainer": "trainers.match_trainer",
     "NegativeOptions": "trainers.match_trainer",
@@ -34,6 +38,8 @@ _HOMES = {
 __all__ = [
     "DSSM",
     "MIND",
+    "ComirecDR",
+    "ComirecSA",
     "DenseFeature",
     "FeatureSchema",
     "MatchTrainer",

@@ -13,6 +13,8 @@ from typing import Any
 from rechub_cli.errors import ConfigError
 from rechub_cli.features import FeatureSchema
 from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.comirec_dr import ComirecDR
+from rechub_cli.models.matching.comirec_sa import ComirecSA
 from rechub_cli.models.matching.dssm import DSSM
 from rechub_cli.models.matching.mind import MIND
 from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
@@ -38,6 +40,8 @@ class ModelEntry:
 BUILT_IN = (
     ModelEntry("dssm", DSSM, "Huang et al. 2013; Yi et al. 2019", needs_history=False),
     ModelEntry("youtube_dnn", YoutubeDNN, "Covington et al. 2016"),
+    ModelEntry("comirec_dr", ComirecDR, "Cen et al. 2020", interests="interest_num"),
+    ModelEntry("comirec_sa", ComirecSA, "Cen et al. 2020", interests="interest_num"),
     ModelEntry("mind", MIND, "Li et al. 2019", interests="interest_num, by history length"),
 )
 

@@ -214,22 +214,40 @@ class YoutubeDnnParams(Node):
         return self
 
 
-class MindParams(Node):
-    name: Literal["mind"]
+class InterestParams(Node):
+    """What the multi-interest models have in common."""
+
     embed_dim: Positive
     temperature: Temperature
     similarity: Similarity
     interest_num: Annotated[int, Field(ge=1, le=64)]
-    routing_iterations: Annotated[int, Field(ge=1, le=20)]
-    recency: bool
-    label_attention: Annotated[float, Field(gt=0)] | None
     tied: bool
     user_params: MlpConfig
 
     @model_validator(mode="after")
-    def _one_width(self) -> MindParams:
+    def _one_width(self) -> InterestParams:
         _same_width(self.user_params.dims, self.embed_dim, "the item vectors (embed_dim)")
         return self
+
+
+Iterations = Annotated[int, Field(ge=1, le=20)]
+
+
+class MindParams(InterestParams):
+    name: Literal["mind"]
+    routing_iterations: Iterations
+    recency: bool
+    label_attention: Annotated[float, Field(gt=0)] | None
+
+
+class ComirecDrParams(InterestParams):
+    name: Literal["comirec_dr"]
+    routing_iterations: Iterations
+
+
+class ComirecSaParams(InterestParams):
+    name: Literal["comirec_sa"]
+    hidden_dim: Positive
 
 
 class OptimizerParams(Node):
@@ -332,7 +350,10 @@ class EvaluationConfig(Node):
 
 
 DataConfig = Annotated[DemoData | Ml100kData | TableData, Field(discriminator="name")]
-ModelConfig = Annotated[DssmParams | YoutubeDnnParams | MindParams, Field(discriminator="name")]
+ModelConfig = Annotated[
+    DssmParams | YoutubeDnnParams | MindParams | ComirecDrParams | ComirecSaParams,
+    Field(discriminator="name"),
+]
 TrainerUnion = Annotated[
     PointwiseTrainer | PairwiseTrainer | ListwiseTrainer, Field(discriminator="mode")
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rechub_cli.layers.embedding import length_mask
-from rechub_cli.layers.history import recent_positions
+from rechub_cli.layers.history import last_items, recent_positions
 
 INITIAL_STD = 0.1
 
@@ -78,3 +78,37 @@ class CapsuleRouting(nn.Module):
             logits.masked_fill(~used.unsqueeze(-1), torch.finfo(logits.dtype).min), dim=1
         )
         return squash(torch.bmm(weights * strength.unsqueeze(1), mapped))  # [B, K, D]
+
+
+class PositionalRouting(nn.Module):
+    """Interests [B, K, D] by ComiRec-DR's routing (Cen 2020, section 3.2 and algorithm 1).
+
+    As CapsuleRouting, but with a map of its own for every interest and every position, counted
+    from the end, with a fixed K and with logits that start at 0. As in the authors' code only
+    the last iteration carries a gradient. An empty history gives zeros.
+
+    Deviation: positions from the end (the authors count from the start of a padded history), and
+    Xavier initialisation.
+    """
+
+    def __init__(self, dim: int, *, num_interests: int, iterations: int, max_len: int) -> None:
+        super().__init__()
+        self.iterations, self.max_len = iterations, max_len
+        self.maps = nn.Parameter(torch.empty(max_len, num_interests, dim, dim))
+        bound = (3 / dim) ** 0.5  # Xavier's for a square map
+        nn.init.uniform_(self.maps, -bound, bound)
+
+    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        recent, mask = last_items(vectors, lengths, max_len=self.max_len)  # [B, P, D], [B, P]
+        maps = self.maps[: recent.shape[1]]
+        mapped = torch.einsum("bpd,pked->bkpe", recent, maps)  # [B, K, P, D]
+        fixed, strength = mapped.detach(), mask.to(mapped.dtype).unsqueeze(1)
+        logits = torch.zeros_like(fixed[..., 0])  # [B, K, P]
+        for _ in range(self.iterations - 1):
+            interests = self._interests(logits, strength, fixed)
+            logits = logits + torch.einsum("bkd,bkpd->bkp", interests, fixed)
+        return self._interests(logits, strength, mapped)
+
+    def _interests(self, logits: Tensor, strength: Tensor, mapped: Tensor) -> Tensor:
+        weights = torch.softmax(logits, dim=1) * strength
+        return squash(torch.einsum("bkp,bkpd->bkd", weights, mapped))

@@ -82,6 +82,17 @@ def recent_positions(lengths: Tensor, width: int, *, max_len: int) -> tuple[Tens
     return position.clamp(min=0, max=max_len - 1), counts
 
 
+def last_items(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Tensor, Tensor]:
+    """The most recent items first: [B, P, D] and which are real, bool [B, P].
+
+    P is the width of ``vectors`` [B, L, D], at most ``max_len``.
+    """
+    steps = torch.arange(vectors.shape[1], device=lengths.device)[:max_len]
+    place = lengths.unsqueeze(-1) - 1 - steps  # [B, P]
+    index = place.clamp(min=0).unsqueeze(-1).expand(-1, -1, vectors.shape[2])
+    return vectors.gather(1, index), place >= 0
+
+
 class HistoryPooling(nn.Module):
     """Pools [B, L, D] to one vector a row; an empty history gives zeros.
 

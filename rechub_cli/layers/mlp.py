@@ -87,4 +87,21 @@ def _linear(before: int, after: int) -> nn.Linear:
 def _norm(kind: str, width: int) -> list[nn.Module]:
     if kind == "none":
         return []
-    return [nn.BatchNorm1d(width) if kind == "batch" else nn.LayerNorm(width)]
+    return [RowBatchNorm(width) if kind == "batch" else nn.LayerNorm(width)]
+
+
+class RowBatchNorm(nn.BatchNorm1d):
+    """Batch norm over the last axis of [..., D], all other axes being rows.
+
+    A single row has no variance of its own: it is normalised by the running statistics.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        if self.training and len(rows) == 1:
+            out = nn.functional.batch_norm(
+                rows, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        else:
+            out = super().forward(rows)
+        return out.reshape(x.shape)

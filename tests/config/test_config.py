@@ -25,6 +25,8 @@ SCHEMAS: dict[str, type[Node]] = {
     "data/ml_100k": schema.Ml100kData,
     "data/table": schema.TableData,
     "features/auto": schema.FeaturesConfig,
+    "model/comirec_dr": schema.ComirecDrParams,
+    "model/comirec_sa": schema.ComirecSaParams,
     "model/dssm": schema.DssmParams,
     "model/mind": schema.MindParams,
     "model/youtube_dnn": schema.YoutubeDnnParams,

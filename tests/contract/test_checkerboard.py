@@ -18,7 +18,7 @@ def checkerboard() -> MatchData:
     """User u takes every item i with u + i even, in random order; item u, the diagonal, last."""
     rng = np.random.default_rng(0)
     users, items = [], []
-    for user in range(10 * SIZE):
+    for user in range(40 * SIZE):
         diagonal = user % SIZE
         own = [i for i in range(SIZE) if (i + user) % 2 == 0 and i != diagonal]
         users += [user] * (len(own) + 1)
@@ -36,7 +36,7 @@ def test_the_withheld_diagonal_ranks_first(name: str) -> None:
     data = checkerboard()
     model = make_model(name, data)
     trainer = MatchTrainer(
-        model, "listwise", {"lr": 0.01}, 15, batch_size=64, monitor="ndcg@3", top_k=(1, 3)
+        model, "listwise", {"lr": 0.01}, 10, batch_size=128, monitor="ndcg@3", top_k=(1, 3)
     )
     trainer.fit(data)
     # All other items of the user's colour are seen: one candidate fits.

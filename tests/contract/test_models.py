@@ -194,6 +194,19 @@ def test_temperature_acts(name: str, tiny: MatchData) -> None:
     assert not torch.allclose(*losses)
 
 
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_norms_train_export_and_take_a_single_row(
+    norm: str, name: str, tiny: MatchData, tmp_path: Path
+) -> None:
+    params = shipped_params(name)["user_params"] | {"norm": norm}
+    model = make_model(name, tiny, user_params=params)
+    MatchTrainer(model, "listwise", n_epoch=1, batch_size=83).fit(tiny)
+    assert len(tiny.train_loader(batch_size=83, seed=0).events) % 83 == 1
+    for tower in ("user", "item"):
+        export_tower(model, tmp_path / f"{tower}_tower.onnx", tower=tower)
+    check_parity(compare_towers(model, tiny, tmp_path), tolerance=1e-4, min_overlap=0.999)
+
+
 def test_cosine_vectors_have_norm_one(name: str, tiny: MatchData) -> None:
     model = make_model(name, tiny, similarity="cosine").eval()
     users = user_vectors(model, tiny, tiny.split.test)

@@ -23,7 +23,8 @@ from rechub_cli.evaluation.baselines import SequentialRules
 from rechub_cli.evaluation.metrics import compute_metrics
 from rechub_cli.evaluation.ranking import rank_queries
 from rechub_cli.features import SequenceFeature, SparseFeature
-from rechub_cli.layers.capsule import CapsuleRouting
+from rechub_cli.layers.attention import SelfAttentiveInterests
+from rechub_cli.layers.capsule import CapsuleRouting, PositionalRouting
 from rechub_cli.layers.mlp import MLP
 from rechub_cli.models.matching.dssm import DSSM
 from rechub_cli.models.matching.mind import MIND
@@ -269,7 +270,7 @@ def test_mind_tower_and_label_attention(power: float | None) -> None:
     tables = model.user_tower.profile.tables.tables
     tables["item"].weight.data.copy_(real(given["item_table"]))
     tables["user"].weight.data.copy_(real(given["user_table"]))
-    routing = model.user_tower.routing
+    routing = model.user_tower.interests
     routing.bilinear.weight.data.copy_(real(given["S"]))
     routing.initial_logits.copy_(real(given["first_logits"]))
     routing.recency.data.copy_(real(given["recency"]))
@@ -284,6 +285,51 @@ def test_mind_tower_and_label_attention(power: float | None) -> None:
         close(
             query[0], want["label_aware_inf"] if power is None else want["label_aware"][str(power)]
         )
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_comirec_sa(bias: bool) -> None:
+    case = values("comirec_sa")
+    key = "with_bias" if bias else "without_bias"
+    given, inputs = case["parameters"][key], case["inputs"]
+    layer = SelfAttentiveInterests(
+        len(given["item_table"][0]),
+        num_interests=len(given["W2"]),
+        hidden_dim=len(given["W1"]),
+        max_len=len(given["position_table"]),
+    ).double()
+    layer.position.data.copy_(real(given["position_table"]))
+    layer.scores.weight.data.copy_(real(given["W2"]))
+    layer.hidden.weight.data.copy_(real(given["W1"]))
+    if bias:
+        layer.hidden.bias = torch.nn.Parameter(real(given["b1"]))
+    check_interests(layer, given, inputs, case["expected"][key])
+
+
+def test_comirec_dr() -> None:
+    case = values("comirec_dr")
+    given = case["parameters"]
+    maps = real(given["maps"])
+    layer = PositionalRouting(
+        maps.shape[-1], num_interests=maps.shape[1], iterations=3, max_len=len(maps)
+    ).double()
+    layer.maps.data.copy_(maps)
+    check_interests(layer, given, case["inputs"], case["expected"]["cases"])
+
+
+def check_interests(
+    layer: torch.nn.Module, given: dict[str, Any], inputs: dict[str, Any], cases: Any
+) -> None:
+    """Interests of all rows, and the gradient of the item table row by row."""
+    history, lengths = torch.tensor(inputs["history"]), torch.tensor(inputs["history_length"])
+    cases = cases["cases"] if isinstance(cases, dict) else cases
+    for row, want in enumerate(cases):
+        table = real(given["item_table"]).requires_grad_()
+        interests = layer(table[history], lengths)
+        close(interests[row], want["interests"])
+        (interests[row] * real(inputs["probe"])).sum().backward()
+        assert table.grad is not None
+        close(table.grad, want["grad_item_table"])
 
 
 # --- metrics and rules

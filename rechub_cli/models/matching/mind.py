@@ -9,53 +9,13 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rechub_cli.errors import RechubError
-from rechub_cli.features import Feature, FeatureSchema
+from rechub_cli.features import Feature
 from rechub_cli.layers.capsule import CapsuleRouting
-from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
-from rechub_cli.layers.history import HistoryEncoder, history_lengths
-from rechub_cli.layers.mlp import MLP, MLPParams
-from rechub_cli.models.matching.base import (
-    EncodedItemTower,
-    MatchingModel,
-    Normalised,
-    UserParams,
-    require_history,
-    require_width,
-)
-
-
-class MindUserTower(nn.Module):
-    """Capsules of the history, each with the user's features through one ReLU MLP: [B, K, D]."""
-
-    def __init__(
-        self,
-        encoder: ItemEncoder,
-        tables: EmbeddingTables,
-        schema: FeatureSchema,
-        params: MLPParams,
-        routing: CapsuleRouting,
-        *,
-        similarity: str,
-    ) -> None:
-        super().__init__()
-        self.history = HistoryEncoder(encoder, schema.history)
-        self.columns = schema.history
-        self.routing = routing
-        self.profile = ConcatEncoder(tables, schema.profile) if schema.profile else None
-        self.mlp = MLP(encoder.out_dim + (self.profile.out_dim if self.profile else 0), params)
-        self.end = Normalised(similarity)
-
-    def forward(self, batch: Batch) -> Tensor:
-        lengths = history_lengths(batch, self.columns)
-        interests = self.routing(self.history(batch), lengths)  # [B, K, D]
-        if self.profile is not None:
-            profile = self.profile(batch).unsqueeze(1).expand(-1, interests.shape[1], -1)
-            interests = torch.cat([interests, profile], dim=-1)
-        out: Tensor = self.end(self.mlp(interests))
-        return out
+from rechub_cli.models.matching.base import MatchingModel, UserParams
+from rechub_cli.models.matching.interests import build_towers
 
 
 class MIND(MatchingModel):
@@ -91,31 +51,23 @@ class MIND(MatchingModel):
         super().__init__(
             user_features, item_features, temperature=temperature, similarity=similarity
         )
-        require_history(self)
-        for key, value in (
-            ("interest_num", interest_num),
-            ("routing_iterations", routing_iterations),
-        ):
-            if value < 1:
-                raise RechubError(f"{key}={value}; allowed: integers >= 1")
+        if routing_iterations < 1:
+            raise RechubError(f"routing_iterations={routing_iterations}; allowed: integers >= 1")
         if label_attention is not None and not label_attention > 0:
             raise RechubError(f"label_attention={label_attention}; allowed: None or a number > 0")
         self.label_attention = label_attention
-        params = MLPParams.parse(user_params, name="user_params")
-        tables = EmbeddingTables((*user_features, *item_features))
-        encoder = ItemEncoder(tables, item_features)
-        require_width(params, encoder.out_dim, name="user_params")
-        past = encoder if tied else ItemEncoder(EmbeddingTables(item_features), item_features)
-        routing = CapsuleRouting(
-            encoder.out_dim,
-            num_interests=interest_num,
-            iterations=routing_iterations,
-            max_len=max_len,
-            recency=recency,
-        )
-        self.item_tower = EncodedItemTower(encoder, similarity)
-        self.user_tower = MindUserTower(
-            past, tables, self.schema, params, routing, similarity=similarity
+        self.user_tower, self.item_tower = build_towers(
+            self,
+            user_params,
+            interest_num=interest_num,
+            tied=tied,
+            interests=lambda dim: CapsuleRouting(
+                dim,
+                num_interests=interest_num,
+                iterations=routing_iterations,
+                max_len=max_len,
+                recency=recency,
+            ),
         )
 
     def queries(self, user_vectors: Tensor, positive: Tensor) -> Tensor:
