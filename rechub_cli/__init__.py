@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rechub_cli.models.matching.mind import MIND
     from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
     from rechub_cli.runs import load_run
-    from rechub_cli.trainers.match_trainer import MatchTrainer, NegativeOptions
+    from rechub_cli.trainers.match_trainer import MatchTrainer
+    from rechub_cli.trainers.steps import NegativeOptions
 
 # Loaded on first use: `import rechub_cli` takes no torch with it.
 _HOMES = {
@@ -26,7 +27,7 @@ _HOMES = {
     "ComirecSA": "models.matching.comirec_sa",
     "MIND": "models.matching.mind",
     "MatchTrainer": "trainers.match_trainer",
-    "NegativeOptions": "trainers.match_trainer",
+    "NegativeOptions": "trainers.steps",
     "SparseFeature": "features",
     "DenseFeature": "features",
     "SequenceFeature": "features",

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from rechub_cli._version import __version__
+from rechub_cli.config.data_schema import DemoData
 from rechub_cli.config.resolve import load_config, to_yaml
-from rechub_cli.config.schema import DemoData, RunConfig
+from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.data.encode import FeatureOptions

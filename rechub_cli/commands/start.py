@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rechub_cli._version import __version__
-from rechub_cli.config.resolve import Origin, with_absolute_paths
-from rechub_cli.config.schema import EvaluateConfig, ExportRunConfig, Node, RunConfig
+from rechub_cli.config.node import Node
+from rechub_cli.config.origin import Origin
+from rechub_cli.config.resolve import with_absolute_paths
+from rechub_cli.config.schema import EvaluateConfig, ExportRunConfig, RunConfig
 
 
 def _say(text: str) -> None:

@@ -12,7 +12,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rechub_cli.config.schema import ListwiseTrainer, RunConfig, TowersExport
+from rechub_cli.config.schema import RunConfig, TowersExport
+from rechub_cli.config.trainer_schema import ListwiseTrainer
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.evaluation.compare import SPLITS, baseline_metrics, rank_scorer
@@ -30,8 +31,9 @@ from rechub_cli.runs import (
     start_run,
     write_json,
 )
-from rechub_cli.trainers.match_trainer import MatchTrainer, NegativeOptions, pick_device
+from rechub_cli.trainers.match_trainer import MatchTrainer, pick_device
 from rechub_cli.trainers.reporter import EpochResult
+from rechub_cli.trainers.steps import NegativeOptions
 
 
 def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> None:

@@ -11,44 +11,14 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rechub_cli.config.schema import (
-    Ml100kData,
-    Node,
-    RunConfig,
-    TableData,
-    monitor_problem,
-)
+from rechub_cli.config.data_schema import Ml100kData, TableData
+from rechub_cli.config.node import Node
+from rechub_cli.config.origin import Origin
+from rechub_cli.config.schema import RunConfig, monitor_problem
 from rechub_cli.errors import ConfigError
 
 Config = TypeVar("Config", bound=Node)
-GROUPS = ("data", "features", "model", "trainer", "export")
 MISSING = "???"
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a config was composed from, to say where a value came from.
-
-    overrides: as typed, ``key=value``. files: group -> the YAML file of the chosen option.
-    root: the root config's file.
-    """
-
-    overrides: Sequence[str] = ()
-    files: Mapping[str, Path] | None = None
-    root: Path | None = None
-
-    def of(self, key: str) -> str:
-        """The override that set a key, or the file and line that has it, or an empty text."""
-        for override in reversed(self.overrides):
-            name = override.lstrip("+~").split("=", 1)[0].split("@")[0]
-            inside = name not in GROUPS and key.startswith(f"{name}.")
-            if name and (key == name or inside or name.startswith(f"{key}.")):
-                return f"override {override!r}"
-        group, _, rest = key.partition(".")
-        file = (self.files or {}).get(group)
-        if file is not None and rest:
-            return _line_of(file, rest)
-        return _line_of(self.root, key) if self.root is not None else ""
 
 
 @dataclass(frozen=True)
@@ -226,19 +196,6 @@ def _node_at(schema: type[BaseModel], values: Any, path: Sequence[Any]) -> type[
             None,
         )
     return here
-
-
-def _line_of(file: Path, key: str) -> str:
-    """``file:line`` of a dotted key in a YAML file; an empty text where it is not there."""
-    node = yaml.compose(file.read_text(), yaml.SafeLoader)
-    line = None
-    for step in key.split("."):
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        match = next(((k, v) for k, v in pairs if k.value == step), None)
-        if match is None:
-            break
-        line, node = match[0].start_mark.line + 1, match[1]
-    return "" if line is None else f"{file}:{line}"
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:

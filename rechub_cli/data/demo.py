@@ -1,15 +1,20 @@
 """A made-up world with a known law, so that a run has a ceiling beside its floor.
 
-U users, I items, T topics (genres). Each user owns two to four topics. An event stays in the
-current topic or moves to another of the user's own; inside a topic it follows the topic's hidden
-order from where the user left it, or is drawn by popularity, the user's own brand first; nothing
-is taken twice. A brand is one taste in all topics, and topics come back after long gaps: what
-windows over the last items cannot see, and features can.
+A user has four interests out of many small topics, and seeks variety:
+
+    p(topic) ~ the user's interest in it x how long it has rested x 1, less where little is left
+    p(item | topic) ~ popularity x order, over the topic's items that the user has not taken
+
+A topic just served rests, so the last items say most about what does not come next, and windows
+over them miss what a set of interests shows. Order: in a topic, the items after the last one
+taken there are likelier. U users, I items in the order of their topics, T topics, N topics of a
+user, b rows of a block.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,220 +27,234 @@ from rechub_cli.data.raw import ITEM, TIMESTAMP, USER, RawData
 from rechub_cli.data.splits import Queries
 from rechub_cli.evaluation.ranking import Scorer
 
-NUM_TOPICS = 20
-NUM_BRANDS = 8
-LOYALTY = 2.5
-"""How much a user's own brand multiplies an item's popularity, as exp(LOYALTY)."""
-STAY = 0.4
-"""Probability that the next event stays in the current topic."""
-FOLLOW = 0.3
-"""Probability that an event follows the topic's order, rather than popularity."""
-STEPS = np.array([0.6, 0.25, 0.15])
-"""Probability of the next, second and third item in the topic's order."""
-MIN_EVENTS, MEAN_EVENTS, MAX_EVENTS = 8, 30, 80
-COLD_SHARE = 0.06
-"""Share of items that popularity all but never picks."""
-START_TIME = 1_600_000_000
+ITEMS_PER_TOPIC = 9
+NUM_INTERESTS = 4
+REST = np.array([0.05, 0.3, 0.7, 1.0])
+"""Appetite for a topic that was served 1, 2, 3 and more events ago."""
+ORDER = np.array([1.0, 1.4, 1.2, 1.0])
+"""Weight of an item 0, 1, 2 and more steps after the last one taken in its topic."""
+HEAD, TAIL, COLD = 1.0, 0.05, 1e-6
+"""Least popularity of an item of the head, of the tail, of those that hardly anybody takes."""
+TAIL_SHARE, COLD_SHARE = 0.3, 0.02
+POPULARITY_EXPONENT = 0.1
+TASTE, EVENNESS = 4.0, 20.0
+"""Dirichlet parameters: how alike topics are in users, and a user's interests in strength."""
+MIN_EVENTS, MEAN_EVENTS = 22, 34
+MOST_TAKEN = 0.9
+"""Share of their topics' items, cold ones apart, after which users stop."""
+START_TIME, DAY = 1_600_000_000, 86_400
+SEGMENTS = 8
+BLOCK_CELLS = 1 << 20
+"""Cells of [b, I] that are worked on at once."""
+NEVER = -(10**6)
 
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass
-class _State:
-    """Where users stand: topic int [U] (-1 before the first event), last item of each topic
-    int [U, T] (-1 none), seen bool [U, I]."""
+@dataclass(frozen=True)
+class State:
+    """What b histories leave behind.
 
-    topic: Ints
+    last: int64 [b, T], the last item of each topic, -1 where none. served: int64 [b, T], the
+    number of the event that took it, NEVER where none. seen: bool [b, I].
+    """
+
     last: Ints
+    served: Ints
     seen: npt.NDArray[np.bool_]
 
-    @classmethod
-    def fresh(cls, users: int, topics: int, items: int) -> _State:
-        return cls(
-            np.full(users, -1),
-            np.full((users, topics), -1),
-            np.zeros((users, items), dtype=np.bool_),
-        )
-
-    def advance(self, rows: Ints, items: Ints, topic_of: Ints) -> None:
-        self.topic[rows] = topic_of[items]
-        self.last[rows, topic_of[items]] = items
+    def take(self, rows: Ints, items: Ints, topics: Ints, event: int) -> None:
+        self.last[rows, topics], self.served[rows, topics] = items, event
         self.seen[rows, items] = True
 
 
 @dataclass(frozen=True)
-class DemoWorld:
-    """The law and the events drawn from it.
+class Law:
+    """topic_of: int64 [I], ascending. place: int64 [I], an item's place in its topic's order.
+    popularity: float64 [I]. own: int64 [U, N], each user's topics. interest: float64 [U, N], how
+    strong each is."""
 
-    topic_of, brand_of: int [I]. popularity: float [I]. brand: int [U], each user's own.
-    follow: float [I, I], the order's next-item law.
-    interest: float [U, T], a user's share of each topic, 0 where it is not the user's.
-    item_names, user_names: the raw ids of the law's rows.
+    topic_of: Ints
+    place: Ints
+    popularity: Floats
+    own: Ints
+    interest: Floats
+
+    @property
+    def topic_starts(self) -> Ints:
+        """The first item of each topic, int64 [T]."""
+        return np.flatnonzero(np.diff(self.topic_of, prepend=-1))
+
+    def fresh_state(self, num_rows: int) -> State:
+        topics = (num_rows, len(self.topic_starts))
+        return State(
+            np.full(topics, -1),
+            np.full(topics, NEVER),
+            np.zeros((num_rows, len(self.topic_of)), dtype=np.bool_),
+        )
+
+    def blocks(self, num_rows: int) -> Iterator[slice]:
+        size = max(1, BLOCK_CELLS // len(self.topic_of))
+        for first in range(0, num_rows, size):
+            yield slice(first, min(first + size, num_rows))
+
+    def next_item(self, users: Ints, state: State, event: int | Ints) -> Floats:
+        """p(next item | user, history), float64 [b, I]; zeros where nothing is left to take.
+
+        event: how many events each history has, one number or int64 [b].
+        """
+        starts, topic_of = self.topic_starts, self.topic_of
+        left = np.where(state.seen, 0, self.popularity)  # [b, I]
+        gap = np.reshape(event, (-1, 1)) - state.served  # [b, T]
+        appetite = np.zeros(gap.shape)
+        np.put_along_axis(appetite, self.own[users], self.interest[users], axis=1)
+        appetite *= REST[np.minimum(gap, len(REST)) - 1]
+        appetite *= np.minimum(np.add.reduceat(left, starts, axis=1), 1)
+        last = state.last[:, topic_of]  # [b, I]
+        size = np.bincount(topic_of)[topic_of]
+        steps = np.minimum((self.place - self.place[last]) % size, len(ORDER) - 1)
+        inside = left * np.where(last >= 0, ORDER[steps], 1.0)
+        whole = np.add.reduceat(inside, starts, axis=1)[:, topic_of]
+        share = _ratio(appetite, appetite.sum(1, keepdims=True))[:, topic_of]
+        return share * _ratio(inside, whole)
+
+
+@dataclass(frozen=True)
+class DemoWorld:
+    """The events of a world, and the law that they were drawn from.
+
+    item_names: raw ids of the law's items, [I]. The law's user u has the raw id u + 1.
     """
 
     raw: RawData
-    topic_of: Ints
-    brand_of: Ints
-    brand: Ints
-    popularity: Floats
-    follow: Floats
-    interest: Floats
+    law: Law
     item_names: list[str]
 
-    def next_item(self, users: Ints, state: _State) -> Floats:
-        """p(next item | everything the world knows), float [len(users), I]."""
-        members = np.eye(self.interest.shape[1])[self.topic_of].T  # [T, I]
-        interest = self.interest[users]
-        started = state.topic >= 0
-        chosen = np.where(started[:, None], (1 - STAY) * interest, interest)
-        chosen[started, state.topic[started]] += STAY
-        free = ~state.seen
-        own = self.brand_of == self.brand[users, None]
-        popular = self.popularity * np.where(own, np.exp(LOYALTY), 1) * free
-        popular_mass = popular @ members.T  # [U, T]
-        out = np.zeros(state.seen.shape)
-        open_topics = popular_mass > 0
-        chosen = np.where(open_topics, chosen, 0)
-        chosen /= np.maximum(chosen.sum(1, keepdims=True), 1e-300)
-        for topic in np.flatnonzero(chosen.any(axis=0)):
-            rows = np.flatnonzero(chosen[:, topic])
-            last = state.last[rows, topic]
-            followed = np.where((last >= 0)[:, None], self.follow[last], 0) * free[rows]
-            mass = followed.sum(1, keepdims=True)
-            share = np.where(mass > 0, FOLLOW, 0)
-            law = share * followed / np.where(mass > 0, mass, 1)
-            inside = popular[rows] * members[topic]
-            law += (1 - share) * inside / inside.sum(1, keepdims=True)
-            out[rows] += chosen[rows, topic, None] * law
+    def oracle_scores(self, users: Ints, histories: list[Ints]) -> Floats:
+        """p(next item) from everything the world knows, float64 [b, I].
+
+        users: int64 [b]. histories: the law's items that each has taken, the oldest first.
+        """
+        out = np.empty((len(users), len(self.item_names)))
+        for rows in self.law.blocks(len(users)):
+            block = histories[rows]
+            state, lengths = self.law.fresh_state(len(block)), np.array([len(h) for h in block])
+            for event in range(int(lengths.max(initial=0))):
+                taking = np.flatnonzero(lengths > event)
+                items = np.array([block[row][event] for row in taking])
+                state.take(taking, items, self.law.topic_of[items], event)
+            out[rows] = self.law.next_item(users[rows], state, lengths)
         return out
 
     def oracle(self, item_ids: list[str], interactions: Interactions, queries: Queries) -> Scorer:
         """Ranks by the world's own probabilities: the ceiling of every model.
 
-        item_ids: raw ids of the catalogue rows. User rows are the world's own.
+        item_ids: raw ids of the catalogue rows. interactions: those of all the world's users, in
+        the order of their ids.
         """
         row_of = {name: row for row, name in enumerate(self.item_names)}
-        law_row = np.array([row_of[name] for name in item_ids])
+        law_item = np.array([row_of[name] for name in item_ids])
+        events = law_item[interactions.items]
 
         def scores(rows: slice) -> Tensor:
-            users, ends = queries.user[rows], queries.history_end[rows]
-            starts = interactions.offsets[users]
-            state = _State.fresh(len(users), self.interest.shape[1], len(self.topic_of))
-            for step in range(int((ends - starts).max(initial=0))):
-                active = np.flatnonzero(starts + step < ends)
-                items = law_row[interactions.items[starts[active] + step]]
-                state.advance(active, items, self.topic_of)
-            return torch.from_numpy(self.next_item(users, state)[:, law_row])
+            users = queries.user[rows]
+            spans = zip(interactions.offsets[users], queries.history_end[rows], strict=True)
+            histories = [events[start:end] for start, end in spans]
+            return torch.from_numpy(self.oracle_scores(users, histories)[:, law_item])
 
         return scores
 
 
 def make_demo(seed: int, num_users: int = 2000, num_items: int = 500) -> DemoWorld:
-    """Draw a world and its events. The same seed and sizes give the same world."""
+    """Draw a world and its events; the same seed and sizes give the same world.
+
+    num_users: >= 1. num_items: >= 40, so that everybody has several topics and enough to take.
+    """
     rng = np.random.default_rng(seed)
-    topics = min(NUM_TOPICS, max(num_items // 10, 2))
-    topic_of = rng.permutation(np.arange(num_items) % topics)
-    popularity = rng.permutation(1 / np.arange(1, num_items + 1) ** 0.6)
-    cold = rng.random(num_items) < COLD_SHARE
-    popularity[cold] *= 1e-3
-    world = DemoWorld(
-        RawData(pa.table({})),
-        topic_of,
-        rng.permutation(np.arange(num_items) % NUM_BRANDS),
-        rng.integers(0, NUM_BRANDS, size=num_users),
-        popularity,
-        _orders(topic_of, cold, rng),
-        _interests(num_users, topics, rng),
-        [f"item-{row:04d}" for row in range(num_items)],
-    )
-    events = _draw_events(world, rng)
+    law = _draw_law(rng, num_users, num_items)
+    names = [f"item-{number:04d}" for number in rng.permutation(num_items)]
+    user, item, time = _draw_events(law, rng)
     raw = RawData(
-        interactions=events,
-        items=_item_table(world, rng),
-        users=_user_table(world, rng),
+        interactions=pa.table({USER: user + 1, ITEM: pa.array(names).take(item), TIMESTAMP: time}),
+        items=_item_table(law, names, rng),
+        users=_user_table(law, rng),
         notes=("made-up data from a seed: not a benchmark of anything",),
-        counts={"rows_read": events.num_rows, "rows": events.num_rows},
+        counts={"rows_read": len(user), "rows": len(user)},
         timestamp_unit="s",
     )
-    return replace(world, raw=raw)
+    return DemoWorld(raw, law, names)
 
 
-def _orders(topic_of: Ints, cold: npt.NDArray[np.bool_], rng: np.random.Generator) -> Floats:
-    """A hidden circular order of each topic's items; cold ones stand outside it."""
-    follow = np.zeros((len(topic_of), len(topic_of)))
-    for topic in range(int(topic_of.max()) + 1):
-        circle = rng.permutation(np.flatnonzero((topic_of == topic) & ~cold))
-        for step, weight in enumerate(STEPS, start=1):
-            if len(circle) > step:
-                follow[circle, np.roll(circle, -step)] += weight
-    return follow
+def _draw_law(rng: np.random.Generator, num_users: int, num_items: int) -> Law:
+    topics = max(num_items // ITEMS_PER_TOPIC, 1)
+    topic_of = np.sort(np.arange(num_items) % topics)
+    # Sorting random numbers within each topic gives a random order of its items.
+    place = np.empty(num_items, dtype=np.int64)
+    place[np.lexsort((rng.random(num_items), topic_of))] = np.arange(num_items)
+    kind = rng.random(num_items)
+    level = np.select([kind < COLD_SHARE, kind < COLD_SHARE + TAIL_SHARE], [COLD, TAIL], HEAD)
+    rank = rng.permutation(np.arange(1, num_items + 1))
+    popularity = level * (rank / num_items) ** -POPULARITY_EXPONENT
+    taste = rng.dirichlet(np.full(topics, TASTE))
+    count = min(NUM_INTERESTS, topics)
+    own = np.stack([rng.choice(topics, count, replace=False, p=taste) for _ in range(num_users)])
+    interest = rng.dirichlet(np.full(count, EVENNESS), size=num_users)
+    return Law(topic_of, place, popularity, own, interest)
 
 
-def _interests(users: int, topics: int, rng: np.random.Generator) -> Floats:
-    shares = np.zeros((users, topics))
-    taste = rng.dirichlet(np.full(topics, 5.0))
-    owned = rng.integers(2, 5, size=users)
-    for user in range(users):
-        own = rng.choice(topics, size=min(owned[user], topics), replace=False, p=taste)
-        shares[user, own] = rng.dirichlet(np.full(len(own), 4.0))
-    return shares
-
-
-def _draw_events(world: DemoWorld, rng: np.random.Generator) -> pa.Table:
-    users = len(world.interest)
-    state = _State.fresh(users, world.interest.shape[1], len(world.topic_of))
-    extra = rng.geometric(1 / (MEAN_EVENTS - MIN_EVENTS), size=users)
-    lengths = np.minimum(MIN_EVENTS + extra, MAX_EVENTS)
-    clock = START_TIME + rng.integers(0, 90 * 86_400, size=users)
-    columns: list[tuple[Ints, Ints, Ints]] = []
-    for step in range(int(lengths.max())):
-        active = np.flatnonzero(lengths > step)
-        part = _State(state.topic[active], state.last[active], state.seen[active])
-        law = world.next_item(active, part)
-        going = law.sum(1) > 0
-        active, law = active[going], law[going]
-        steps = law.cumsum(1)
-        at = rng.random(len(active)) * steps[:, -1]
-        items = (steps < at[:, None]).sum(1)
-        state.advance(active, items, world.topic_of)
-        clock[active] += rng.integers(30, 86_400, size=len(active))
-        columns.append((active, items, clock[active].copy()))
-    user, item, time = (np.concatenate(c) for c in zip(*columns, strict=True))
+def _draw_events(law: Law, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
+    """Users, items and times of all events, in the order of time."""
+    num_users = len(law.own)
+    sizes = np.bincount(law.topic_of, weights=law.popularity >= TAIL)
+    most = (MOST_TAKEN * sizes[law.own].sum(1)).astype(np.int64)
+    extra = rng.geometric(1 / (MEAN_EVENTS - MIN_EVENTS), size=num_users)
+    lengths = np.minimum(MIN_EVENTS + extra, most)
+    clock = START_TIME + rng.integers(0, 90 * DAY, size=num_users)
+    parts: list[tuple[Ints, Ints, Ints]] = []
+    for block in law.blocks(num_users):
+        state = law.fresh_state(block.stop - block.start)
+        for event in range(int(lengths[block].max())):
+            rows = np.flatnonzero(lengths[block] > event)
+            part = State(state.last[rows], state.served[rows], state.seen[rows])
+            users = rows + block.start
+            chances = law.next_item(users, part, event).cumsum(1)
+            draw = rng.random((len(rows), 1)) * chances[:, -1:]
+            items = (chances <= draw).sum(1)
+            state.take(rows, items, law.topic_of[items], event)
+            clock[users] += rng.integers(30, DAY, size=len(users))
+            parts.append((users, items, clock[users]))
+    user, item, time = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((user, time))
-    names = pa.array(world.item_names)
-    return pa.table(
-        {
-            USER: pa.array(user[order] + 1),
-            ITEM: names.take(pa.array(item[order])),
-            TIMESTAMP: pa.array(time[order]),
-        }
-    )
+    return user[order], item[order], time[order]
 
 
-def _item_table(world: DemoWorld, rng: np.random.Generator) -> pa.Table:
-    topics = world.interest.shape[1]
-    second = rng.integers(0, topics, size=len(world.topic_of))
-    both = rng.random(len(world.topic_of)) < 0.3
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def _item_table(law: Law, names: list[str], rng: np.random.Generator) -> pa.Table:
+    """genres: the topic's, and for some items one more. price: says nothing."""
+    other = rng.integers(0, len(law.topic_starts), size=len(names))
+    more = (rng.random(len(names)) < 0.3) & (other != law.topic_of)
     genres = [
-        [f"genre-{a:02d}"] + ([f"genre-{b:02d}"] if two and a != b else [])
-        for a, b, two in zip(world.topic_of, second, both, strict=True)
+        [f"genre-{first:02d}", f"genre-{second:02d}"] if both else [f"genre-{first:02d}"]
+        for first, second, both in zip(law.topic_of, other, more, strict=True)
     ]
-    price = np.exp(rng.normal(2.5, 0.5, size=len(genres))).round(2)
-    brands = [f"brand-{brand}" for brand in world.brand_of]
-    return pa.table({ITEM: world.item_names, "genres": genres, "brand": brands, "price": price})
+    price = np.exp(rng.normal(2.5, 0.5, size=len(names))).round(2)
+    return pa.table({ITEM: names, "genres": genres, "price": price})
 
 
-def _user_table(world: DemoWorld, rng: np.random.Generator) -> pa.Table:
-    users = len(world.interest)
-    hint = np.where(
-        rng.random(users) < 0.25, world.interest.argmax(1), rng.integers(0, 1000, users)
-    )
-    age = rng.normal(38, 12, size=users).clip(16, 80).round()
-    missing = rng.random(users) < 0.1
+def _user_table(law: Law, rng: np.random.Generator) -> pa.Table:
+    """segment: for one user in four the strongest interest's, else noise. age: some missing."""
+    num_users = len(law.own)
+    strongest = law.own[np.arange(num_users), law.interest.argmax(1)]
+    telling = rng.random(num_users) < 0.25
+    segment = np.where(telling, strongest, rng.integers(0, 1000, num_users)) % SEGMENTS
+    age = rng.normal(38, 12, size=num_users).clip(16, 80).round()
     return pa.table(
         {
-            USER: np.arange(1, users + 1),
-            "segment": pa.array([f"segment-{h % 8}" for h in hint]),
-            "age": pa.array(age, mask=missing),
+            USER: np.arange(1, num_users + 1),
+            "segment": [f"segment-{number}" for number in segment],
+            "age": pa.array(age, mask=rng.random(num_users) < 0.1),
         }
     )

@@ -12,7 +12,7 @@ from rechub_cli.data.raw import RawData
 from rechub_cli.data.readers import ColumnNames, SideTable, read_table
 
 if TYPE_CHECKING:
-    from rechub_cli.config.schema import DataConfig, Filters, SideTableConfig, TableData
+    from rechub_cli.config.data_schema import DataConfig, Filters, SideTableConfig, TableData
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from rechub_cli.config.locate import conf_dir
-from rechub_cli.config.resolve import GROUPS, Issue, Origin, find_issues, report, resolve
-from rechub_cli.config.schema import Node
+from rechub_cli.config.node import Node
+from rechub_cli.config.origin import GROUPS, Origin
+from rechub_cli.config.resolve import Issue, find_issues, report, resolve
 from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.shell.arguments import Arguments
 from rechub_cli.shell.options import options_of

@@ -4,55 +4,28 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from rechub_cli.data.batches import TrainLoader
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.suggest import did_you_mean
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
-from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
-from rechub_cli.trainers.objectives import (
-    FullSoftmax,
-    ItemTable,
-    Objective,
-    RowObjective,
-    SampledLoss,
-)
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 from rechub_cli.trainers.reporter import EpochResult, Reporter
-
-MODES = ("pointwise", "pairwise", "listwise")
-MODE_LOSSES = {"pointwise": "bce", "pairwise": "bpr", "listwise": "softmax"}
-
-
-@dataclass(frozen=True)
-class NegativeOptions:
-    """sampler: full (listwise only) | uniform | popularity | in_batch | mixed.
-
-    num_negatives, alpha: see NegativeSampler. logq: correct by the expected counts; None: yes
-    in listwise mode.
-    """
-
-    sampler: str
-    num_negatives: int | None = None
-    alpha: float | None = None
-    logq: bool | None = None
-
-
-DEFAULT_NEGATIVES = {
-    "pointwise": NegativeOptions("uniform", 32),
-    "pairwise": NegativeOptions("uniform", 32),
-    "listwise": NegativeOptions("full"),
-}
+from rechub_cli.trainers.steps import (
+    DEFAULT_NEGATIVES,
+    MODES,
+    NegativeOptions,
+    Steps,
+    catalogue_steps,
+    row_steps,
+)
 
 
 class MatchTrainer:
@@ -239,64 +212,17 @@ class MatchTrainer:
         save_checkpoint(self.checkpoints / name, self.model, state)
 
     def _steps(self, train: MatchData | Iterable[Any]) -> Steps:
-        if isinstance(train, MatchData):
-            return self._catalogue_steps(train)
-        objective = RowObjective(self.model, self.mode)
-        length = len(train) if isinstance(train, Sized) else None
-
-        def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
-            for item in train:
-                features, label = row_batch(item, self.device)
-                yield objective(features, label), len(label)
-
-        return Steps(losses, length)
-
-    def _catalogue_steps(self, data: MatchData) -> Steps:
-        loader = data.train_loader(batch_size=self.batch_size, seed=self.seed)
-        objective = self._objective(data, loader)
-
-        def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
-            for batch in loader.epoch(epoch):
-                yield objective(batch, generator), len(batch.target)
-
-        return Steps(losses, len(loader))
-
-    def _objective(self, data: MatchData, loader: TrainLoader) -> Objective:
-        table = ItemTable(
-            self.model, data.encoded.item, oov_share=data.options.oov_share, device=self.device
-        )
-        options = self.negatives
-        if options.sampler == "full":
-            if self.mode != "listwise":
-                raise ConfigError(f"sampler=full works in listwise mode only, not in {self.mode}")
-            return FullSoftmax(self.model, table, data.trained_items)
-        listwise = self.mode == "listwise"
-        return SampledLoss(
+        if not isinstance(train, MatchData):
+            return row_steps(train, self.model, mode=self.mode, device=self.device)
+        return catalogue_steps(
+            train,
             self.model,
-            table,
-            NegativeSampler(
-                options.sampler,
-                data.trained_items,
-                data.train_counts,
-                num_negatives=options.num_negatives or 0,
-                alpha=1.0 if options.alpha is None else options.alpha,
-            ),
-            loss=MODE_LOSSES[self.mode],
-            shared=listwise,
-            logq=listwise and options.logq is not False,
-            known=None
-            if listwise
-            else KnownPairs(loader.user, loader.target, num_items=len(data.catalogue)),
+            mode=self.mode,
+            negatives=self.negatives,
+            batch_size=self.batch_size,
+            device=self.device,
+            seed=self.seed,
         )
-
-
-@dataclass(frozen=True)
-class Steps:
-    """losses(epoch) yields (loss, rows) a batch; length: batches an epoch, where known."""
-
-    losses: Callable[[int], Iterator[tuple[Tensor, int]]]
-    length: int | None
 
 
 def parse_mode(mode: int | str) -> str:
@@ -319,24 +245,3 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not found:
         raise ConfigError("device=cuda, and torch finds no CUDA GPU here: use device=auto or cpu")
     return torch.device("cuda" if found and name != "cpu" else "cpu")
-
-
-def row_batch(item: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:
-    """One item of a user's DataLoader. Raises RechubError where it is no (features, label)."""
-    if not (isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], Mapping)):
-        raise RechubError(
-            f"the DataLoader yields {type(item).__name__}; needed: (dict of tensors, label)"
-        )
-    features = {name: _move(value, device) for name, value in item[0].items()}
-    label = item[1]
-    if not isinstance(label, Tensor):
-        raise RechubError(f"the label is a {type(label).__name__}; needed: a tensor [B]")
-    return features, label.to(device)
-
-
-def _move(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Mapping):
-        return {name: _move(v, device) for name, v in value.items()}
-    if not isinstance(value, Tensor):
-        raise RechubError(f"a feature is a {type(value).__name__}; needed: a tensor")
-    return value.to(device)

@@ -10,10 +10,12 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from rechub_cli.config import schema
+from rechub_cli.config import data_schema, model_schema, schema, trainer_schema
 from rechub_cli.config.locate import conf_dir
-from rechub_cli.config.resolve import GROUPS, Origin, load_config, resolve, to_yaml
-from rechub_cli.config.schema import Node, RunConfig
+from rechub_cli.config.node import Node
+from rechub_cli.config.origin import GROUPS, Origin
+from rechub_cli.config.resolve import load_config, resolve, to_yaml
+from rechub_cli.config.schema import RunConfig
 from rechub_cli.errors import ConfigError
 from rechub_cli.shell.compose import plain
 
@@ -21,18 +23,18 @@ OPTIONS = [
     (group, file.stem) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))
 ]
 SCHEMAS: dict[str, type[Node]] = {
-    "data/demo": schema.DemoData,
-    "data/ml_100k": schema.Ml100kData,
-    "data/table": schema.TableData,
+    "data/demo": data_schema.DemoData,
+    "data/ml_100k": data_schema.Ml100kData,
+    "data/table": data_schema.TableData,
     "features/auto": schema.FeaturesConfig,
-    "model/comirec_dr": schema.ComirecDrParams,
-    "model/comirec_sa": schema.ComirecSaParams,
-    "model/dssm": schema.DssmParams,
-    "model/mind": schema.MindParams,
-    "model/youtube_dnn": schema.YoutubeDnnParams,
-    "trainer/listwise": schema.ListwiseTrainer,
-    "trainer/pairwise": schema.PairwiseTrainer,
-    "trainer/pointwise": schema.PointwiseTrainer,
+    "model/comirec_dr": model_schema.ComirecDrParams,
+    "model/comirec_sa": model_schema.ComirecSaParams,
+    "model/dssm": model_schema.DssmParams,
+    "model/mind": model_schema.MindParams,
+    "model/youtube_dnn": model_schema.YoutubeDnnParams,
+    "trainer/listwise": trainer_schema.ListwiseTrainer,
+    "trainer/pairwise": trainer_schema.PairwiseTrainer,
+    "trainer/pointwise": trainer_schema.PointwiseTrainer,
     "export/towers": schema.TowersExport,
     "export/none": schema.NoExport,
 }
@@ -74,7 +76,8 @@ def test_yaml_keys_are_the_schema_s_fields(group: str, option: str) -> None:
 
 def test_the_schema_has_no_default() -> None:
     """A default stands in one place, the YAML."""
-    for name, node in vars(schema).items():
+    modules = (schema, data_schema, model_schema, trainer_schema)
+    for name, node in [pair for module in modules for pair in vars(module).items()]:
         if isinstance(node, type) and issubclass(node, BaseModel):
             assert all(f.is_required() for f in node.model_fields.values()), name
 

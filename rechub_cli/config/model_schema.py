@@ -1,0 +1,97 @@
+"""The group ``model``: one class a model, its name the YAML file's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from rechub_cli.config.node import Node, Positive
+
+
+class MlpConfig(Node):
+    dims: Annotated[list[Positive], Field(min_length=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    activation: Literal["relu", "prelu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid"]
+    norm: Literal["none", "batch", "layer"]
+
+
+Similarity = Literal["cosine", "dot"]
+Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _same_width(dims: list[int], other: int, what: str) -> None:
+    if dims[-1] != other:
+        raise ValueError(f"user_params.dims|must end in the width of {what}, {other}")
+
+
+class DssmParams(Node):
+    name: Literal["dssm"]
+    embed_dim: Positive
+    temperature: Temperature
+    similarity: Similarity
+    pooling: Literal["mean", "recency"]
+    user_params: MlpConfig
+    item_params: MlpConfig
+
+    @model_validator(mode="after")
+    def _one_width(self) -> DssmParams:
+        _same_width(self.user_params.dims, self.item_params.dims[-1], "item_params.dims")
+        return self
+
+
+class YoutubeDnnParams(Node):
+    name: Literal["youtube_dnn"]
+    embed_dim: Positive
+    temperature: Temperature
+    similarity: Similarity
+    pooling: Literal["mean", "recency"]
+    tied: bool
+    user_params: MlpConfig
+
+    @model_validator(mode="after")
+    def _one_width(self) -> YoutubeDnnParams:
+        _same_width(self.user_params.dims, self.embed_dim, "the item vectors (embed_dim)")
+        return self
+
+
+class InterestParams(Node):
+    """What the multi-interest models have in common."""
+
+    embed_dim: Positive
+    temperature: Temperature
+    similarity: Similarity
+    interest_num: Annotated[int, Field(ge=1, le=64)]
+    tied: bool
+    user_params: MlpConfig
+
+    @model_validator(mode="after")
+    def _one_width(self) -> InterestParams:
+        _same_width(self.user_params.dims, self.embed_dim, "the item vectors (embed_dim)")
+        return self
+
+
+Iterations = Annotated[int, Field(ge=1, le=20)]
+
+
+class MindParams(InterestParams):
+    name: Literal["mind"]
+    routing_iterations: Iterations
+    recency: bool
+    label_attention: Annotated[float, Field(gt=0)] | None
+
+
+class ComirecDrParams(InterestParams):
+    name: Literal["comirec_dr"]
+    routing_iterations: Iterations
+
+
+class ComirecSaParams(InterestParams):
+    name: Literal["comirec_sa"]
+    hidden_dim: Positive
+
+
+ModelConfig = Annotated[
+    DssmParams | YoutubeDnnParams | MindParams | ComirecDrParams | ComirecSaParams,
+    Field(discriminator="name"),
+]

@@ -1,0 +1,50 @@
+"""Where a value of the config came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+GROUPS = ("data", "features", "model", "trainer", "export")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a config was composed from, to say where a value came from.
+
+    overrides: as typed, ``key=value``. files: group -> the YAML file of the chosen option.
+    root: the root config's file.
+    """
+
+    overrides: Sequence[str] = ()
+    files: Mapping[str, Path] | None = None
+    root: Path | None = None
+
+    def of(self, key: str) -> str:
+        """The override that set a key, or the file and line that has it, or an empty text."""
+        for override in reversed(self.overrides):
+            name = override.lstrip("+~").split("=", 1)[0].split("@")[0]
+            inside = name not in GROUPS and key.startswith(f"{name}.")
+            if name and (key == name or inside or name.startswith(f"{key}.")):
+                return f"override {override!r}"
+        group, _, rest = key.partition(".")
+        file = (self.files or {}).get(group)
+        if file is not None and rest:
+            return _line_of(file, rest)
+        return _line_of(self.root, key) if self.root is not None else ""
+
+
+def _line_of(file: Path, key: str) -> str:
+    """``file:line`` of a dotted key in a YAML file; an empty text where it is not there."""
+    node = yaml.compose(file.read_text(), yaml.SafeLoader)
+    line = None
+    for step in key.split("."):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        match = next(((k, v) for k, v in pairs if k.value == step), None)
+        if match is None:
+            break
+        line, node = match[0].start_mark.line + 1, match[1]
+    return "" if line is None else f"{file}:{line}"
