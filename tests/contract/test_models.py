@@ -22,12 +22,8 @@ from rechub_cli.export.onnx import export_tower
 from rechub_cli.export.parity import Tower, check_parity, compare_towers
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.registry import list_models
-from rechub_cli.trainers.match_trainer import (
-    DEFAULT_NEGATIVES,
-    MODES,
-    MatchTrainer,
-    NegativeOptions,
-)
+from rechub_cli.trainers.match_trainer import MatchTrainer
+from rechub_cli.trainers.steps import DEFAULT_NEGATIVES, MODES, NegativeOptions
 from tests.contract.conftest import MAX_LEN, make_model, shipped_params
 
 

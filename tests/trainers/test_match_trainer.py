@@ -13,8 +13,9 @@ import rechub_cli
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
 from rechub_cli.trainers.checkpoint import load_checkpoint
-from rechub_cli.trainers.match_trainer import MatchTrainer, NegativeOptions, parse_mode
+from rechub_cli.trainers.match_trainer import MatchTrainer, parse_mode
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
+from rechub_cli.trainers.steps import NegativeOptions
 from tests.contract.conftest import make_model
 
 Rows = list[tuple[dict[str, Tensor], Tensor]]
