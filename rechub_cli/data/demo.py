@@ -2,13 +2,12 @@
 
 A user has four interests out of many small topics, and seeks variety:
 
-    p(topic) ~ the user's interest in it x how long it has rested x 1, less where little is left
+    p(topic) ~ the user's interest in it x how well it has rested x min(popularity left in it, 1)
     p(item | topic) ~ popularity x order, over the topic's items that the user has not taken
 
-A topic just served rests, so the last items say most about what does not come next, and windows
-over them miss what a set of interests shows. Order: in a topic, the items after the last one
-taken there are likelier. U users, I items in the order of their topics, T topics, N topics of a
-user, b rows of a block.
+A topic just served rests, so the last items tell what does not come next: windows over them miss
+what a set of interests shows. Order: the items after the last one taken in a topic are likelier.
+U users, I items in the order of their topics, T topics, N topics of a user, b rows of a block.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ ORDER = np.array([1.0, 1.4, 1.2, 1.0])
 """Weight of an item 0, 1, 2 and more steps after the last one taken in its topic."""
 HEAD, TAIL, COLD = 1.0, 0.05, 1e-6
 """Least popularity of an item of the head, of the tail, of those that hardly anybody takes."""
-TAIL_SHARE, COLD_SHARE = 0.3, 0.02
-POPULARITY_EXPONENT = 0.1
+TAIL_SHARE, COLD_SHARE, POPULARITY_EXPONENT = 0.3, 0.02, 0.1
 TASTE, EVENNESS = 4.0, 20.0
 """Dirichlet parameters: how alike topics are in users, and a user's interests in strength."""
 MIN_EVENTS, MEAN_EVENTS = 22, 34
@@ -44,8 +42,7 @@ MOST_TAKEN = 0.9
 """Share of their topics' items, cold ones apart, after which users stop."""
 START_TIME, DAY = 1_600_000_000, 86_400
 SEGMENTS = 8
-BLOCK_CELLS = 1 << 20
-"""Cells of [b, I] that are worked on at once."""
+BLOCK_CELLS = 1 << 20  # of [b, I], worked on at once
 NEVER = -(10**6)
 
 Floats = npt.NDArray[np.float64]
@@ -87,11 +84,8 @@ class Law:
 
     def fresh_state(self, num_rows: int) -> State:
         topics = (num_rows, len(self.topic_starts))
-        return State(
-            np.full(topics, -1),
-            np.full(topics, NEVER),
-            np.zeros((num_rows, len(self.topic_of)), dtype=np.bool_),
-        )
+        seen = np.zeros((num_rows, len(self.topic_of)), dtype=np.bool_)
+        return State(np.full(topics, -1), np.full(topics, NEVER), seen)
 
     def blocks(self, num_rows: int) -> Iterator[slice]:
         size = max(1, BLOCK_CELLS // len(self.topic_of))
@@ -247,9 +241,9 @@ def _item_table(law: Law, names: list[str], rng: np.random.Generator) -> pa.Tabl
 def _user_table(law: Law, rng: np.random.Generator) -> pa.Table:
     """segment: for one user in four the strongest interest's, else noise. age: some missing."""
     num_users = len(law.own)
-    strongest = law.own[np.arange(num_users), law.interest.argmax(1)]
-    telling = rng.random(num_users) < 0.25
-    segment = np.where(telling, strongest, rng.integers(0, 1000, num_users)) % SEGMENTS
+    segment = law.own[np.arange(num_users), law.interest.argmax(1)]
+    noise = rng.random(num_users) < 0.75
+    segment = np.where(noise, rng.integers(0, 1000, num_users), segment) % SEGMENTS
     age = rng.normal(38, 12, size=num_users).clip(16, 80).round()
     return pa.table(
         {
