@@ -60,7 +60,7 @@ def load_data(config: RunConfig) -> tuple[MatchData, DemoWorld | None]:
         features=FeatureOptions(
             user_id=features.user_id,
             exclude=tuple(features.exclude),
-            types=features.types,
+            types=features.types or {},
             max_len=features.max_len,
             history_columns="auto"
             if features.history_columns == "auto"

@@ -20,7 +20,7 @@ class FeaturesConfig(Node):
     name: Literal["auto"]
     user_id: bool
     exclude: list[str]
-    types: dict[str, Literal["sparse", "dense", "multi"]]
+    types: dict[str, Literal["sparse", "dense", "multi"]] | None
     max_len: Annotated[int, Field(ge=1, le=10_000)]
     history_columns: Literal["auto"] | list[str]
     min_count: Positive
