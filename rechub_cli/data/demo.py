@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -41,9 +42,8 @@ MIN_EVENTS, MEAN_EVENTS = 22, 34
 MOST_TAKEN = 0.9
 """Share of their topics' items, cold ones apart, after which users stop."""
 START_TIME, DAY = 1_600_000_000, 86_400
-SEGMENTS = 8
 BLOCK_CELLS = 1 << 20  # of [b, I], worked on at once
-NEVER = -(10**6)
+SEGMENTS, NEVER = 8, -(10**6)
 
 Floats = npt.NDArray[np.float64]
 
@@ -89,8 +89,7 @@ class Law:
 
     def blocks(self, num_rows: int) -> Iterator[slice]:
         size = max(1, BLOCK_CELLS // len(self.topic_of))
-        for first in range(0, num_rows, size):
-            yield slice(first, min(first + size, num_rows))
+        yield from (slice(a, min(a + size, num_rows)) for a in range(0, num_rows, size))
 
     def next_item(self, users: Ints, state: State, event: int | Ints) -> Floats:
         """p(next item | user, history), float64 [b, I]; zeros where nothing is left to take.
@@ -146,8 +145,7 @@ class DemoWorld:
         item_ids: raw ids of the catalogue rows. interactions: those of all the world's users, in
         the order of their ids.
         """
-        row_of = {name: row for row, name in enumerate(self.item_names)}
-        law_item = np.array([row_of[name] for name in item_ids])
+        law_item = pc.index_in(pa.array(item_ids), pa.array(self.item_names)).to_numpy()
         events = law_item[interactions.items]
 
         def scores(rows: slice) -> Tensor:
@@ -187,8 +185,7 @@ def _draw_law(rng: np.random.Generator, num_users: int, num_items: int) -> Law:
     place[np.lexsort((rng.random(num_items), topic_of))] = np.arange(num_items)
     kind = rng.random(num_items)
     level = np.select([kind < COLD_SHARE, kind < COLD_SHARE + TAIL_SHARE], [COLD, TAIL], HEAD)
-    rank = rng.permutation(np.arange(1, num_items + 1))
-    popularity = level * (rank / num_items) ** -POPULARITY_EXPONENT
+    popularity = level * ((1 + rng.permutation(num_items)) / num_items) ** -POPULARITY_EXPONENT
     taste = rng.dirichlet(np.full(topics, TASTE))
     count = min(NUM_INTERESTS, topics)
     own = np.stack([rng.choice(topics, count, replace=False, p=taste) for _ in range(num_users)])
@@ -234,8 +231,8 @@ def _item_table(law: Law, names: list[str], rng: np.random.Generator) -> pa.Tabl
         [f"genre-{first:02d}", f"genre-{second:02d}"] if both else [f"genre-{first:02d}"]
         for first, second, both in zip(law.topic_of, other, more, strict=True)
     ]
-    price = np.exp(rng.normal(2.5, 0.5, size=len(names))).round(2)
-    return pa.table({ITEM: names, "genres": genres, "price": price})
+    price = np.exp(rng.normal(2.5, 0.5, size=len(names)))
+    return pa.table({ITEM: names, "genres": genres, "price": price.round(2)})
 
 
 def _user_table(law: Law, rng: np.random.Generator) -> pa.Table:

@@ -83,7 +83,7 @@ def render(figures: Figures) -> str:
             START,
             "MovieLens 100k, leave-one-out, full ranking, seen items masked, ties against the "
             "model, shipped defaults; mean (± standard deviation) over seeds, largest seconds "
-            f"and memory of a whole run on {figures['machine']['cores']}:",
+            f"and memory of a whole run on {figures['machine']['cores']}, other jobs beside it:",
             "",
             *ml_100k_table(figures),
             "",
