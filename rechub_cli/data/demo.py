@@ -186,8 +186,7 @@ def _draw_law(rng: np.random.Generator, num_users: int, num_items: int) -> Law:
     kind = rng.random(num_items)
     level = np.select([kind < COLD_SHARE, kind < COLD_SHARE + TAIL_SHARE], [COLD, TAIL], HEAD)
     popularity = level * ((1 + rng.permutation(num_items)) / num_items) ** -POPULARITY_EXPONENT
-    taste = rng.dirichlet(np.full(topics, TASTE))
-    count = min(NUM_INTERESTS, topics)
+    taste, count = rng.dirichlet(np.full(topics, TASTE)), min(NUM_INTERESTS, topics)
     own = np.stack([rng.choice(topics, count, replace=False, p=taste) for _ in range(num_users)])
     interest = rng.dirichlet(np.full(count, EVENNESS), size=num_users)
     return Law(topic_of, place, popularity, own, interest)
