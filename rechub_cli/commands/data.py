@@ -16,6 +16,10 @@ def run(words: list[str]) -> None:
             f"rechub data takes one name, found {found}; allowed: {', '.join(NAMES)}."
             + did_you_mean(found, NAMES)
         )
-    from rechub_cli.data.ml_100k import download_ml_100k
+    from rechub_cli.data.ml_100k import download_ml_100k, read_ml_100k
 
-    print(f"ml_100k is in {download_ml_100k()}")
+    folder = download_ml_100k()
+    raw = read_ml_100k(folder)  # parsed and held against its canonical hash
+    print(f"ml_100k is in {folder}: {raw.interactions.num_rows:,} interactions")
+    for note in raw.notes:
+        print(f"note: {note}")

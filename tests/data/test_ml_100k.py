@@ -199,6 +199,22 @@ def test_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_ml_100k(None).interactions.num_rows == 2
 
 
+def test_the_command_says_what_it_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rechub_cli.commands import data
+    from rechub_cli.data import ml_100k
+
+    url, md5 = archive(tmp_path)
+    monkeypatch.setattr(
+        ml_100k, "download_ml_100k", lambda: download_ml_100k(tmp_path / "c", url=url, md5=md5)
+    )
+    data.run(["ml_100k"])
+    printed = capsys.readouterr().out
+    assert "c/ml-100k: 2 interactions" in printed
+    assert "note: " in printed  # two rows are not the published table
+
+
 @pytest.mark.parametrize("fault", ["md5", "no file", "no zip", "no u.item"])
 def test_a_failed_download_leaves_nothing(tmp_path: Path, fault: str) -> None:
     url, md5 = archive(tmp_path, ("u.data", "u.user") if fault == "no u.item" else tuple(TINY))
