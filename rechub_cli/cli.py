@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -20,8 +21,20 @@ from rechub_cli.shell.help import VERBS, overview, verb_help
 from rechub_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from rechub_cli.shell.arguments import Arguments
     from rechub_cli.shell.compose import Outcome
 
+# What the machine refuses: no room, no right, no folder. The user can help it, we cannot.
+HOST_ERRORS = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+)
 DONE, FAILED, USAGE, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
 
@@ -55,8 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _stopped("terminated", folders, TERMINATED)
     except BrokenPipeError:
         return FAILED
-    except Exception:
-        return _bug(folders)
+    except Exception as error:
+        return _unforeseen(error, *folders[-1:])
     finally:
         _remove_empty(folders)
 
@@ -96,6 +109,13 @@ def _hydra_verb(verb: str, words: list[str], folders: list[Path]) -> int:
     from rechub_cli.shell.arguments import parse
 
     arguments = parse(words)
+    if verb == "train":
+        return _composed_verb(verb, arguments, folders)
+    with tempfile.TemporaryDirectory(prefix="rechub-") as scratch:  # these verbs make no run
+        return _composed_verb(verb, arguments.writing_to(scratch), folders)
+
+
+def _composed_verb(verb: str, arguments: Arguments, folders: list[Path]) -> int:
     from rechub_cli.commands import start
     from rechub_cli.shell.compose import Outcome, run_verb
 
@@ -110,16 +130,18 @@ def _hydra_verb(verb: str, words: list[str], folders: list[Path]) -> int:
     try:
         run_verb(arguments, root=root, schema=schema, command=noting, outcome=outcome)
     finally:
-        if verb in ("train", "check"):
-            _remove_empty([folder for _, folder, _ in outcome.points])
-    return _sweep_result(outcome) if arguments.sweep else DONE
+        if verb == "train":
+            _remove_empty([*(folder for _, folder, _ in outcome.points), outcome.sweep_dir])
+    return _sweep_result(outcome) if outcome.sweep_dir else DONE
 
 
 def _sweep_result(outcome: Outcome) -> int:
     failed, points = outcome.failed, outcome.points
     print(f"sweep: {len(points) - len(failed)} of {len(points)} points done", file=sys.stderr)
-    for overrides, _, error in failed:
+    for overrides, folder, error in failed:
         print(f"  failed: {overrides}: {' '.join(str(error).split())}", file=sys.stderr)
+        if not isinstance(error, RechubError):
+            _unforeseen(error, folder)
     return FAILED if failed else DONE
 
 
@@ -142,19 +164,30 @@ def _stopped(what: str, folders: list[Path], code: int) -> int:
     return code
 
 
-def _bug(folders: list[Path]) -> int:
-    folder = folders[-1] if folders and folders[-1].is_dir() else Path(tempfile.gettempdir())
+def _unforeseen(error: Exception, run_dir: Path | None = None) -> int:
+    """Say what the machine refused; else it is a bug: the traceback goes into a log, in the run's
+    folder or the temporary one."""
+    if isinstance(error, OSError) and error.errno in HOST_ERRORS:
+        print(f"error: {error.strerror}: {error.filename or 'no file named'}", file=sys.stderr)
+        return USAGE
+    folder = run_dir if run_dir and run_dir.is_dir() else Path(tempfile.gettempdir())
     log = folder / f"rechub-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
-    log.write_text(f"rechub {__version__}\n{sys.argv}\n{traceback.format_exc()}")
-    last = traceback.format_exc().strip().splitlines()[-1]
+    lines = "".join(traceback.format_exception(error))
+    log.write_text(f"rechub {__version__}\n{sys.argv}\n{lines}")
+    last = traceback.format_exception_only(error)[-1].strip()
     print(f"bug in rechub: {last}\nPlease report it with the log {log}", file=sys.stderr)
     return BUG
 
 
-def _remove_empty(folders: list[Path]) -> None:
+def _remove_empty(folders: Sequence[Path | None]) -> None:
     """A command that failed before it wrote anything leaves no folder behind."""
-    for folder in folders:
+    here = Path.cwd()
+    for folder in filter(None, folders):
         with contextlib.suppress(OSError):
+            if [file.name for file in folder.iterdir()] == ["multirun.yaml"]:
+                (folder / "multirun.yaml").unlink()
             folder.rmdir()
-            folder.parent.rmdir()
-            folder.parent.parent.rmdir()
+            for parent in folder.parents:
+                if here not in parent.parents:
+                    break
+                parent.rmdir()

@@ -128,8 +128,12 @@ class TableData(Node):
                 "it works with split.method=given",
             ),
             (
-                self.format == "parquet" and (self.separator is not None or not self.header),
-                "separator|and header are ignored by format=parquet",
+                self.format == "parquet" and self.separator is not None,
+                "separator|is ignored by format=parquet",
+            ),
+            (
+                self.format == "parquet" and not self.header,
+                "header|is ignored by format=parquet, which names its columns itself",
             ),
             (
                 self.format == "sequences" and bool(self.column_names or self.columns.context),

@@ -17,7 +17,7 @@ class MlpConfig(Node):
 
 
 Similarity = Literal["cosine", "dot"]
-Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Temperature = Annotated[float, Field(gt=0)]
 
 
 def _same_width(dims: list[int], other: int, what: str) -> None:

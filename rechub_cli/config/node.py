@@ -14,7 +14,7 @@ Count = Annotated[int, Field(ge=0)]
 class Node(BaseModel):
     """A node of the config: unknown keys and other types are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def refuse(*problems: tuple[bool, str]) -> None:

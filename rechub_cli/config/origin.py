@@ -16,12 +16,12 @@ class Origin:
     """What a config was composed from, to say where a value came from.
 
     overrides: as typed, ``key=value``. files: group -> the YAML file of the chosen option.
-    root: the root config's file.
+    roots: the root config's file, then those that it may be built on.
     """
 
     overrides: Sequence[str] = ()
     files: Mapping[str, Path] | None = None
-    root: Path | None = None
+    roots: Sequence[Path] = ()
 
     def of(self, key: str) -> str:
         """The override that set a key, or the file and line that has it, or an empty text."""
@@ -34,7 +34,7 @@ class Origin:
         file = (self.files or {}).get(group)
         if file is not None and rest:
             return _line_of(file, rest)
-        return _line_of(self.root, key) if self.root is not None else ""
+        return next(filter(None, (_line_of(root, key) for root in self.roots)), "")
 
 
 def _line_of(file: Path, key: str) -> str:

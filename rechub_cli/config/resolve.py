@@ -105,6 +105,8 @@ def _issue(
         tags = str(context.get("expected_tags", "")).replace("'", "")
         text = f"{found!r}; allowed: {tags}.{_near(str(found), tags.split(', '))}"
         return Issue(key, text, origin.of(key))
+    if kind == "model_type":
+        return Issue(key, f"{found!r}; allowed: keys of its own, no single value.", origin.of(key))
     text = (
         problem["msg"]
         .replace("Input should be", "allowed:")
@@ -229,4 +231,4 @@ def load_config(path: Path) -> RunConfig:
         raise ConfigError(f"{path.parent}: no run, config.yaml is missing") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
-    return resolve(RunConfig, values or {}, origin=Origin(root=path))
+    return resolve(RunConfig, values or {}, origin=Origin(roots=(path,)))

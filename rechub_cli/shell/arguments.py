@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from rechub_cli.errors import RechubError
+from rechub_cli.shell.options import GROUPS, options_of
 from rechub_cli.suggest import did_you_mean
 
 WITH_VALUE = (
@@ -39,6 +41,11 @@ class Arguments:
     def sweep(self) -> bool:
         return "-m" in self.flags or "--multirun" in self.flags
 
+    def writing_to(self, folder: Path | str) -> Arguments:
+        """These arguments, with what Hydra makes going into another folder."""
+        places = (f"hydra.run.dir='{folder}'", f"hydra.sweep.dir='{folder}'")
+        return replace(self, overrides=(*self.overrides, *places))
+
 
 def parse(words: list[str]) -> Arguments:
     """Sort the words. Raises RechubError for an unknown flag, a flag without its value, a word
@@ -50,8 +57,7 @@ def parse(words: list[str]) -> Arguments:
         word = rest.pop(0)
         name, equals, value = word.partition("=")
         if not word.startswith("-"):
-            _check_override(word)
-            overrides.append(word)
+            overrides.append(_override(word))
         elif equals and name in WITH_VALUE:
             flags += [name, value]
         elif word in WITH_VALUE:
@@ -74,6 +80,11 @@ def parse(words: list[str]) -> Arguments:
     return arguments
 
 
-def _check_override(word: str) -> None:
-    if "=" not in word and not word.startswith("~"):
-        raise RechubError(f"{word!r} is neither a flag nor KEY=VALUE; did you mean {word}=VALUE?")
+def _override(word: str) -> str:
+    name = word.lstrip("+~").split("=", 1)[0]
+    if not name.strip() or ("=" not in word and not word.startswith("~")):
+        groups = [group for group in GROUPS if word in options_of(group)]
+        meant = f"{groups[0]}={word}" if groups else f"{name or 'KEY'}=VALUE"
+        raise RechubError(f"{word!r} is neither a flag nor KEY=VALUE; did you mean {meant}?")
+    # Every group has an option by default, which Hydra adds no second one to.
+    return word.lstrip("+") if word.startswith("+") and name in GROUPS else word

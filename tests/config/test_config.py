@@ -17,7 +17,7 @@ from rechub_cli.config.origin import GROUPS, Origin
 from rechub_cli.config.resolve import load_config, resolve, to_yaml
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.errors import ConfigError
-from rechub_cli.shell.compose import plain
+from rechub_cli.shell.diagnose import plain
 
 OPTIONS = [
     (group, file.stem) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))
