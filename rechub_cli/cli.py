@@ -82,7 +82,7 @@ def _dispatch(words: list[str], folders: list[Path]) -> int:
         )
     words.remove(verb)
     if "--help" in words or "-h" in words:
-        print(verb_help(verb))
+        print(verb_help(verb, words))
         return DONE
     if verb in ("models", "data", "completion"):
         return _plain_verb(verb, words)
@@ -109,6 +109,10 @@ def _hydra_verb(verb: str, words: list[str], folders: list[Path]) -> int:
     from rechub_cli.shell.arguments import parse
 
     arguments = parse(words)
+    if arguments.sweep:  # the points are tried before the first of them speaks
+        from rechub_cli.commands import start
+
+        start.say(f"{verb}  sweep  {' '.join(arguments.overrides)}")
     if verb == "train":
         return _composed_verb(verb, arguments, folders)
     with tempfile.TemporaryDirectory(prefix="rechub-") as scratch:  # these verbs make no run

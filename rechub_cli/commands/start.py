@@ -17,12 +17,12 @@ from rechub_cli.config.resolve import with_absolute_paths
 from rechub_cli.config.schema import EvaluateConfig, ExportRunConfig, RunConfig
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(f"rechub {__version__}  {text}", file=sys.stderr, flush=True)
 
 
 def train(config: RunConfig, run_dir: Path, origin: Origin) -> None:
-    _say(
+    say(
         f"train  model={config.model.name} data={config.data.name} "
         f"trainer={config.trainer.mode} seed={config.seed} -> {run_dir}"
     )
@@ -32,21 +32,21 @@ def train(config: RunConfig, run_dir: Path, origin: Origin) -> None:
 
 
 def check(config: RunConfig, run_dir: Path, origin: Origin) -> None:
-    _say(f"check  data={config.data.name}")
+    say(f"check  data={config.data.name}")
     from rechub_cli.commands import check as command
 
     command.run(config)
 
 
 def evaluate(config: EvaluateConfig, run_dir: Path, origin: Origin) -> None:
-    _say(f"evaluate  {config.run}")
+    say(f"evaluate  {config.run}")
     from rechub_cli.commands import evaluate as command
 
     command.run(config)
 
 
 def export(config: ExportRunConfig, run_dir: Path, origin: Origin) -> None:
-    _say(f"export  {config.run}")
+    say(f"export  {config.run}")
     from rechub_cli.commands import export as command
 
     command.run(config)

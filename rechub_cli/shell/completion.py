@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rechub_cli.config.locate import conf_dir
 from rechub_cli.errors import RechubError
 from rechub_cli.shell.help import VERBS
-from rechub_cli.shell.options import GROUPS, all_keys, default_option, keys_of, options_of
+from rechub_cli.shell.options import (
+    GROUPS,
+    Key,
+    all_keys,
+    chosen_options,
+    config_dir,
+    keys_of,
+    options_of,
+)
 
 FLAGS = ("--cfg", "--config-dir", "--config-name", "--help", "--info", "--multirun")
 SHELLS = ("bash", "zsh", "fish")
@@ -22,15 +28,16 @@ SCRIPTS = {
     COMPREPLY=("${COMPREPLY[@]#"${word%"${word##*=}"}"}")
   fi
 }
-complete -o nospace -F _rechub rechub""",
+complete -o nospace -o default -F _rechub rechub""",
     "zsh": """#compdef rechub
 _rechub() {
   local -a found
   found=("${(@f)$(rechub --complete "${LBUFFER}")}")
-  compadd -Q -S '' -- $found
+  compadd -Q -S '' -- ${found:#} || { compset -P '*='; _files }
 }
 compdef _rechub rechub""",
-    "fish": "complete -c rechub -f -a '(rechub --complete (commandline -cp))'",
+    "fish": """complete -c rechub -f -a '(rechub --complete (commandline -cp))'
+complete -c rechub -n 'string match -qr "^(run|.*path)=" -- (commandline -ct)' -F""",
 }
 
 
@@ -61,23 +68,24 @@ def _candidates(before: list[str], current: str) -> list[str]:
     if current.startswith("-"):
         return [f"{flag} " for flag in FLAGS]
     if verb in ("evaluate", "export"):
-        keys = keys_of(conf_dir() / f"{verb}_run.yaml")
-        return [f"{key.name}=" for key in keys]
+        return _settings(keys_of(conf_dir() / f"{verb}_run.yaml"), current)
     return _run_candidates(before[1:], current)
 
 
 def _run_candidates(before: list[str], current: str) -> list[str]:
-    group, equals, _ = current.partition("=")
+    own = config_dir(before)
+    group, equals, value = current.partition("=")
     if equals and group in GROUPS:
-        own = _config_dir(before)
         options = {**options_of(group), **(options_of(group, own) if own else {})}
-        return [f"{group}={option} " for option in options]
-    chosen = {group: default_option(group) for group in GROUPS}
-    chosen |= dict(w.split("=", 1) for w in before if w.partition("=")[0] in GROUPS and "=" in w)
-    return [*(f"{g}=" for g in GROUPS), *(f"{key.name}=" for key in all_keys(chosen))]
+        earlier = value[: value.rfind(",") + 1]  # of a sweep: model=mind,ds
+        return [f"{group}={earlier}{option} " for option in options]
+    keys = all_keys(chosen_options(before), own)
+    return [*([] if equals else [f"{g}=" for g in GROUPS]), *_settings(keys, current)]
 
 
-def _config_dir(words: list[str]) -> Path | None:
-    flags = ("--config-dir", "-cd")
-    found = [Path(b) for a, b in zip(words, words[1:], strict=False) if a in flags]
-    return found[-1] if found else None
+def _settings(keys: list[Key], current: str) -> list[str]:
+    """Names of keys, or the values of the one that is typed."""
+    if "=" not in current:
+        return [f"{key.name}=" for key in keys]
+    typed = [key for key in keys if key.name == current.partition("=")[0]]
+    return [f"{key.name}={choice} " for key in typed for choice in key.choices]

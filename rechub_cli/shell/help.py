@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from rechub_cli.config.locate import conf_dir
-from rechub_cli.shell.options import GROUPS, Key, all_keys, default_option, keys_of, options_of
+from rechub_cli.shell.options import (
+    GROUPS,
+    Key,
+    all_keys,
+    chosen_options,
+    config_dir,
+    default_option,
+    keys_of,
+    options_of,
+)
 
 VERBS = {
     "train": "train a model, rank it beside both baselines, export its towers",
@@ -70,27 +79,30 @@ def overview() -> str:
     )
 
 
-def verb_help(verb: str) -> str:
-    """``rechub VERB --help``."""
+def verb_help(verb: str, words: list[str]) -> str:
+    """``rechub VERB --help``. words: the others; the options among them decide on the keys."""
     if verb in USAGE:
         return USAGE[verb]
     examples = "\n".join(f"  {line}" for line in EXAMPLES[verb])
-    body = _groups() if verb in ("train", "check") else _run_keys(verb)
+    body = _groups(words) if verb in ("train", "check") else _run_keys(verb)
     return (
         f"rechub {verb} [FLAG ...] [KEY=VALUE ...]\n\n{VERBS[verb].capitalize()}.\n\n"
         f"{body}\n\n{FLAGS}\n\nexamples\n{examples}\n\n{EXIT_CODES}"
     )
 
 
-def _groups() -> str:
+def _groups(words: list[str]) -> str:
+    own, chosen = config_dir(words), chosen_options(words)
     lines = ["groups: GROUP=OPTION (* is the default)"]
     for group in GROUPS:
         lines.append(f"  {group}")
-        for option, text in options_of(group).items():
+        options = {**options_of(group), **(options_of(group, own) if own else {})}
+        for option, text in options.items():
             mark = "*" if option == default_option(group) else " "
             lines.append(f"   {mark}{option:<13}{text}")
-    lines += ["", "keys of the defaults: KEY=VALUE"]
-    lines += [_key_line(key) for key in all_keys({})]
+    lines += ["", f"keys of {' '.join(f'{g}={o}' for g, o in chosen.items()) or 'the defaults'}"]
+    lines[-1] += ": KEY=VALUE; --help beside other options has theirs"
+    lines += [_key_line(key) for key in all_keys(chosen, own)]
     return "\n".join(lines)
 
 

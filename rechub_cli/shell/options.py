@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from rechub_cli.config.locate import conf_dir
 
+CHOICES = re.compile(r"\w+( \([^)]*\))?( \| \w+( \([^)]*\))?)+")
+INLINE = re.compile(r"(\w+): (\[[^\]]*\]|[^,}]+)")
 GROUPS = ("data", "features", "model", "trainer", "export")
 
 
@@ -17,6 +20,14 @@ class Key:
     name: str
     default: str
     comment: str
+
+    @property
+    def choices(self) -> list[str]:
+        """The values that its comment starts with, ``a | b (why) | c``, or those of a flag."""
+        if self.default in ("true", "false"):
+            return ["true", "false"]
+        found = CHOICES.match(self.comment)
+        return re.findall(r"\w+", re.sub(r" \([^)]*\)", "", found[0])) if found else []
 
 
 def options_of(group: str, folder: Path | None = None) -> dict[str, str]:
@@ -52,16 +63,41 @@ def keys_of(file: Path, prefix: str = "") -> list[Key]:
         if not value:
             stack.append((indent, name))
         elif not (name == "name" and indent == 0):
-            keys.append(Key(prefix + dotted, value, comment))
+            keys += _inline(Key(prefix + dotted, value, comment))
     return [k for k in keys if not k.name.startswith("defaults")]
 
 
-def all_keys(chosen: dict[str, str]) -> list[Key]:
-    """Every setting of a run under the chosen options, root settings last."""
+def _inline(key: Key) -> list[Key]:
+    """A key, or those of its ``{a: 1, b: 2}``; the comment is the first one's."""
+    pairs = INLINE.findall(key.default) if key.default.startswith("{") else []
+    comments = [key.comment, *[""] * len(pairs)]
+    inner = zip(pairs, comments, strict=False)
+    return [Key(f"{key.name}.{n}", v, c) for (n, v), c in inner] or [key]
+
+
+def chosen_options(words: list[str]) -> dict[str, str]:
+    """The last option that the words take for each group; of a sweep, the first."""
+    pairs = [word.lstrip("+").split("=", 1) for word in words if "=" in word]
+    return {key: value.split(",")[0] for key, value in pairs if key in GROUPS}
+
+
+def config_dir(words: list[str]) -> Path | None:
+    """The folder that --config-dir names among the words."""
+    named = [b for a, b in zip(words, words[1:], strict=False) if a in ("--config-dir", "-cd")]
+    named += [word.split("=", 1)[1] for word in words if word.startswith("--config-dir=")]
+    return Path(named[-1]) if named else None
+
+
+def all_keys(chosen: dict[str, str], own: Path | None = None) -> list[Key]:
+    """Every setting of a run under the chosen options, root settings last.
+
+    own: a folder with groups of the user's.
+    """
     folder = conf_dir()
     keys = []
     for group in GROUPS:
-        file = folder / group / f"{chosen.get(group, default_option(group))}.yaml"
-        if file.exists():
+        name = f"{chosen.get(group, default_option(group))}.yaml"
+        files = [where / group / name for where in (own, folder) if where is not None]
+        for file in [file for file in files if file.is_file()][:1]:
             keys += keys_of(file, f"{group}.")
     return keys + keys_of(folder / "train.yaml")
