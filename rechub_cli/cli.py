@@ -134,9 +134,9 @@ def _composed_verb(verb: str, arguments: Arguments, folders: list[Path]) -> int:
     try:
         run_verb(arguments, root=root, schema=schema, command=noting, outcome=outcome)
     finally:
-        if verb == "train":
-            _remove_empty([*(folder for _, folder, _ in outcome.points), outcome.sweep_dir])
-    return _sweep_result(outcome) if outcome.sweep_dir else DONE
+        if verb == "train":  # the last one stays the run that is under way
+            folders[:0] = [*(folder for _, folder, _ in outcome.points), *outcome.sweep_dirs]
+    return _sweep_result(outcome) if outcome.sweep_dirs else DONE
 
 
 def _sweep_result(outcome: Outcome) -> int:
@@ -183,10 +183,10 @@ def _unforeseen(error: Exception, run_dir: Path | None = None) -> int:
     return BUG
 
 
-def _remove_empty(folders: Sequence[Path | None]) -> None:
+def _remove_empty(folders: Sequence[Path]) -> None:
     """A command that failed before it wrote anything leaves no folder behind."""
     here = Path.cwd()
-    for folder in filter(None, folders):
+    for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
         with contextlib.suppress(OSError):
             if [file.name for file in folder.iterdir()] == ["multirun.yaml"]:
                 (folder / "multirun.yaml").unlink()

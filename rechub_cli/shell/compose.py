@@ -30,7 +30,7 @@ class Outcome:
     """What became of the points that ran: overrides, run folder, error (None: done)."""
 
     points: list[tuple[str, Path, Exception | None]] = field(default_factory=list)
-    sweep_dir: Path | None = None
+    sweep_dirs: set[Path] = field(default_factory=set)
 
     @property
     def failed(self) -> list[tuple[str, Path, Exception]]:
@@ -57,7 +57,7 @@ def run_verb(
             raise
         refuse(diagnose(arguments, root=name, schema=schema))
         raise ConfigError(str(error)) from None
-    if outcome.sweep_dir is None and outcome.failed:
+    if not outcome.sweep_dirs and outcome.failed:
         raise outcome.failed[0][2]
 
 
@@ -75,7 +75,7 @@ def _task(schema: type[Node], command: Command, outcome: Outcome) -> Callable[[D
         overrides = list(map(str, typed)) if isinstance(typed, list) else []
         origin = origin_of(settings, overrides)
         if settings.mode == RunMode.MULTIRUN:
-            outcome.sweep_dir = Path(settings.sweep.dir).absolute()
+            outcome.sweep_dirs.add(Path(settings.sweep.dir).absolute())
         error: Exception | None = None
         try:
             config = resolve(schema, plain(cfg), origin=origin)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,26 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.text import Text
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.cli.process import ENV, ROOT, SMALL, rechub
+
 MODELS = sorted(file.stem for file in (ROOT / "conf" / "model").glob("*.yaml"))
-SMALL = ("data.num_users=60", "data.num_items=40", "trainer.n_epoch=1", "trainer.threads=1")
-ENV = {**os.environ, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
-
-
-def rechub(
-    *words: str, cwd: Path, code: int = 0, env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "rechub_cli", *words],
-        cwd=cwd,
-        env={**ENV, **(env or {})},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -129,39 +111,6 @@ def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path) -> None:
     assert "is damaged" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("words", "parts"),
-    [
-        (["trian"], ["unknown command 'trian'", "Did you mean 'train'?"]),
-        (["train", "model=mnd"], ["no option 'mnd'", "Did you mean 'mind'?"]),
-        (["train", "modle=mind"], ["no such key", "Did you mean 'model'?"]),
-        (
-            ["train", "trainer.n_epochs=3", "model=mnd", "+foo=1", "data.seed=x"],
-            ["4 problems", "trainer.n_epochs", "'trainer.n_epoch'", "model:", "foo:", "data.seed"],
-        ),
-        (["train", "mind"], ["'mind' is neither a flag nor KEY=VALUE"]),
-        (["train", "--config-dri", "x"], ["unknown flag", "Did you mean '--config-dir'?"]),
-        (["train", "--config-dir", "nowhere"], ["no such folder"]),
-        (["train", "-m", "seed=0,1", "--cfg", "job"], ["--cfg", "-m"]),
-        (["train", "trainer.device=cuda"], ["device=cuda", "finds no CUDA GPU"]),
-        (["train", "data=table"], ["data.path: is not set"]),
-        (["train", "data=table", "data.path=none.csv"], ["none.csv"]),
-        (["evaluate", "run=nowhere"], ["no run, config.yaml is missing"]),
-        (["evaluate"], ["run: is not set"]),
-        (["data", "ml_10k"], ["Did you mean 'ml_100k'?"]),
-        (["completion", "tcsh"], ["allowed: bash, zsh, fish"]),
-        (["train", "data=ml_100k"], ["rechub data ml_100k"]),
-    ],
-)
-def test_mistakes_exit_2_and_leave_nothing(
-    words: list[str], parts: list[str], tmp_path: Path
-) -> None:
-    done = rechub(*words, cwd=tmp_path, code=2, env={"RECHUB_CACHE": str(tmp_path / "cache")})
-    for part in parts:
-        assert part in done.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_sweep_runs_all_points_and_lists_the_failed(tmp_path: Path) -> None:
     done = rechub(
         "train", "export=none", *SMALL, "-m", "model=dssm", "trainer.batch_size=64,0,32",
@@ -172,46 +121,17 @@ def test_a_sweep_runs_all_points_and_lists_the_failed(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("runs/sweeps/*/*/metrics.json"))) == 2
 
 
-def test_own_yaml_files_join_a_group(tmp_path: Path) -> None:
-    own = tmp_path / "mine" / "model"
-    own.mkdir(parents=True)
-    text = (ROOT / "conf" / "model" / "dssm.yaml").read_text()
-    (own / "small.yaml").write_text(text.replace("embed_dim: 64", "embed_dim: 8"))
-    done = rechub("train", "model=small", "--config-dir", "mine", "--cfg", "job", cwd=tmp_path)
-    assert "embed_dim: 8" in done.stdout
-    (own / "small.yaml").write_text(text.replace("temperature: 0.1", "temperature: -1.0"))
-    done = rechub("train", "model=small", "--config-dir", "mine", cwd=tmp_path, code=2)
-    assert "model.temperature: -1.0" in done.stderr
-    assert "small.yaml:" in done.stderr
-
-
 def test_cfg_and_info_print_and_stop(tmp_path: Path) -> None:
-    assert "model:" in rechub("train", "--cfg", "job", cwd=tmp_path).stdout
+    for words in (
+        ("--cfg", "job", "model=dssm"),
+        ("model=dssm", "--cfg=job"),
+        ("+model=dssm", "-c", "job", "--resolve"),
+        ("model=mind", "--package", "model", "model=dssm", "--cfg", "job"),
+    ):
+        assert "name: dssm" in rechub("train", *words, cwd=tmp_path).stdout
     assert "Defaults" in rechub("train", "--info", "defaults", cwd=tmp_path).stdout
-
-
-def test_a_bug_names_its_log_and_exits_3(tmp_path: Path) -> None:
-    script = (
-        "import sys\n"
-        "from rechub_cli.commands import start\n"
-        "def broken(config, run_dir, origin): raise ZeroDivisionError('oh')\n"
-        "root, schema, _ = start.COMMANDS['check']\n"
-        "start.COMMANDS['check'] = (root, schema, broken)\n"
-        "from rechub_cli.cli import main\n"
-        "sys.exit(main(['check']))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=tmp_path,
-        env={**ENV, "TMPDIR": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3
-    (log,) = tmp_path.glob("rechub-error-*.log")
-    assert str(log) in done.stderr
-    assert "ZeroDivisionError" in log.read_text()
+    assert "Defaults" in rechub("train", "--info", "defaults", "seed=1", cwd=tmp_path).stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -240,73 +160,6 @@ def test_an_interrupted_run_says_where_its_checkpoint_is(
     folder = last.rsplit(" ", 1)[1]
     assert "the last full checkpoint is" in last
     assert (Path(folder) / "model.safetensors").exists()
-
-
-def test_help_names_groups_options_and_examples(tmp_path: Path) -> None:
-    text = rechub("train", "--help", cwd=tmp_path).stdout
-    for part in ("youtube_dnn", "pairwise", "ml_100k", "model.temperature=0.07", "examples"):
-        assert part in text
-    assert text.count("  rechub train") == 3
-    for verb in ("evaluate", "export", "check", "models", "data", "completion"):
-        assert verb in rechub("--help", cwd=tmp_path).stdout
-        assert verb in rechub(verb, "--help", cwd=tmp_path).stdout
-
-
-def test_help_and_completion_import_nothing_heavy() -> None:
-    script = (
-        "import sys\n"
-        "import rechub_cli\n"
-        "from rechub_cli.cli import main\n"
-        "main(['train', '--help']); main(['--complete', 'rechub train model='])\n"
-        "heavy = {'torch', 'hydra', 'pandas', 'pyarrow', 'numpy', 'rich', 'pydantic'}\n"
-        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=ENV, capture_output=True, text=True, check=True
-    )
-    assert done.stderr.strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    ("line", "expected"),
-    [
-        ("rechub tr", ["train"]),
-        ("rechub train model=", [f"model={m}" for m in MODELS]),
-        ("rechub train model=mi", ["model=mind"]),
-        ("rechub train trainer=pairwise trainer.neg", [
-            "trainer.negatives.sampler=", "trainer.negatives.num_negatives=",
-            "trainer.negatives.alpha=",
-        ]),
-        ("rechub evaluate ma", ["mask_seen="]),
-        ("rechub completion z", ["zsh"]),
-        ("rechub train --mul", ["--multirun"]),
-    ],
-)  # fmt: skip
-def test_completion_words(line: str, expected: list[str], tmp_path: Path) -> None:
-    done = rechub("--complete", line, cwd=tmp_path)
-    assert [w.strip() for w in done.stdout.splitlines()] == expected
-
-
-@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
-@pytest.mark.parametrize(
-    ("line", "expected"), [("rechub tr", "train "), ("rechub train model=mi", "mind ")]
-)
-def test_completion_in_a_real_bash(line: str, expected: str, tmp_path: Path) -> None:
-    shim = tmp_path / "rechub"
-    shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m rechub_cli "$@"\n')
-    shim.chmod(0o755)
-    script = (
-        f'eval "$({shim} completion bash)"; COMP_LINE="{line}"; COMP_POINT=${{#COMP_LINE}}; '
-        '_rechub; printf "%s|" "${COMPREPLY[@]}"'
-    )
-    done = subprocess.run(
-        ["bash", "-c", script],
-        env={**ENV, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == f"{expected}|"
 
 
 def test_models_and_version(tmp_path: Path) -> None:
@@ -357,11 +210,3 @@ def test_a_table_of_one_s_own(tmp_path: Path) -> None:
     (moved / "1.parquet").unlink()
     done = rechub("evaluate", f"run={run}", "data.path=moved", cwd=tmp_path, code=2)
     assert "not those of the run" in done.stderr
-
-
-def test_a_broken_row_is_named(tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp\n1,a,10\n1,b,soon\n")
-    done = rechub("train", "data=table", "data.path=log.csv", cwd=tmp_path, code=2)
-    for part in ("log.csv", "line 3", "timestamp", "soon"):
-        assert part in done.stderr
-    assert [p.name for p in tmp_path.iterdir()] == ["log.csv"]
