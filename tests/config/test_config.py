@@ -145,6 +145,24 @@ def test_all_problems_come_at_once() -> None:
         (["data=table", "data.path=x", "data.split.method=given"], "is needed with split.method"),
         (["data=table", "data.path=x", "data.items.key=sku"], "key: 'sku' is ignored without"),
         (["data=table"], "data.path: is not set and has no default"),
+        (["trainer.optimizer_params.lr=inf"], "lr: inf; allowed: a finite number."),
+        (["trainer.clip_norm=nan"], "clip_norm: nan; allowed: a finite number."),
+        (["data.split=time"], "data.split: 'time'; allowed: keys of its own"),
+        (["trainer.loss=bpr"], "trainer.loss: 'bpr'; allowed: 'softmax'."),
+        (
+            ["data=table", "data.path=x", "data.format=parquet", "data.separator=s"],
+            "data.separator: 's' is ignored by format=parquet",
+        ),
+        (
+            [
+                "data=table",
+                "data.path=x",
+                "data.format=parquet",
+                "data.header=false",
+                "data.column_names=[user_id,item_id]",
+            ],
+            "data.header: False is ignored by",
+        ),
         (["features.oov_share=1.5"], "features.oov_share: 1.5; allowed: less than 1."),
         (["evaluation.top_k=[]"], "evaluation.top_k"),
     ],
@@ -152,6 +170,16 @@ def test_all_problems_come_at_once() -> None:
 def test_wrong_settings_are_named(overrides: list[str], line: str) -> None:
     fit = [o for o in overrides if "nme" not in o]
     assert any(line in problem for problem in problems(*fit)), problems(*fit)
+
+
+def test_the_origin_of_a_root_setting_is_the_nearest_root_that_has_it(tmp_path: Path) -> None:
+    mine, shipped = tmp_path / "mine.yaml", conf_dir() / "train.yaml"
+    mine.write_text("defaults: [train]\nseed: 1\n")
+    origin = Origin(roots=(mine, shipped))
+    assert origin.of("seed") == f"{mine}:2"
+    assert origin.of("evaluation.top_k").startswith(f"{shipped}:")
+    assert origin.of("nothing") == ""
+    assert Origin(("seed=3",), roots=(mine,)).of("seed") == "override 'seed=3'"
 
 
 def test_the_origin_of_a_value_is_its_file_and_line() -> None:
