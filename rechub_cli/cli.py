@@ -161,10 +161,10 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _stopped(what: str, folders: list[Path], code: int) -> int:
-    kept = [f / "checkpoints" / "last" for f in folders[-1:]]
-    kept = [f for f in kept if f.exists()]
-    where = f"the last full checkpoint is {kept[0]}" if kept else "no epoch was finished"
-    print(f"\n{what}: {where}", file=sys.stderr)
+    for last in [folder / "checkpoints" / "last" for folder in folders[-1:]]:
+        kept = f"the last full checkpoint is {last}" if last.exists() else "no epoch was finished"
+        what = f"{what}: {kept}"
+    print(f"\n{what}", file=sys.stderr)
     return code
 
 

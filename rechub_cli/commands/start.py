@@ -35,7 +35,7 @@ def check(config: RunConfig, run_dir: Path, origin: Origin) -> None:
     say(f"check  data={config.data.name}")
     from rechub_cli.commands import check as command
 
-    command.run(config)
+    command.run(with_absolute_paths(config))
 
 
 def evaluate(config: EvaluateConfig, run_dir: Path, origin: Origin) -> None:

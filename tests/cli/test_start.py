@@ -1,0 +1,70 @@
+"""What holds before a command starts: a light package, its environment, how it is stopped."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+import rechub_cli
+from tests.cli.process import python
+
+STOPPED = """
+import os, sys
+from rechub_cli.commands import start
+verb, sent = sys.argv[1], int(sys.argv.pop())
+root, schema, _ = start.COMMANDS[verb]
+def stopped(config, run_dir, origin):
+    if verb == "train" and config.seed == 1:
+        (run_dir / "checkpoints" / "last").mkdir(parents=True)
+    os.kill(os.getpid(), sent)
+start.COMMANDS[verb] = (root, schema, stopped)
+from rechub_cli.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("name", rechub_cli.__all__)
+def test_every_exported_name_is_there(name: str) -> None:
+    assert getattr(rechub_cli, name) is not None
+
+
+def test_no_other_name_is_exported() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = rechub_cli.Nothing
+
+
+def test_threads_wait_passively_unless_told_otherwise(tmp_path: Path) -> None:
+    script = (
+        "import os; from rechub_cli.cli import main; main(['--version']); "
+        "print(os.environ['OMP_WAIT_POLICY'])"
+    )
+    assert python("-c", script, cwd=tmp_path, env={"OMP_WAIT_POLICY": "ACTIVE"}).stdout.endswith(
+        "ACTIVE\n"
+    )
+    unset = f"import os; os.environ.pop('OMP_WAIT_POLICY', None); {script}"
+    assert python("-c", unset, cwd=tmp_path).stdout.endswith("PASSIVE\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["train"], ": no epoch was finished"),
+        (["train", "seed=1"], ": the last full checkpoint is {run}/checkpoints/last"),
+        (["train", "-m", "seed=1,2"], ": the last full checkpoint is {run}/checkpoints/last"),
+        (["check"], ""),
+    ],
+)
+@pytest.mark.parametrize(
+    ("sent", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_a_stopped_command_says_so_in_one_line(
+    words: list[str], text: str, sent: int, code: int, word: str, tmp_path: Path
+) -> None:
+    done = python("-c", STOPPED, *words, str(int(sent)), cwd=tmp_path, code=code)
+    found = [file.parents[1] for file in tmp_path.rglob("last")]
+    assert done.stderr.splitlines()[-1] == word + text.format(run=found[0] if found else "")
+    assert len(found) == ("checkpoint" in text)
+    assert found or list(tmp_path.iterdir()) == []
