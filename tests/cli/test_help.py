@@ -177,7 +177,7 @@ def test_completion_in_a_real_fish(tmp_path: Path, shell_env: dict[str, str]) ->
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="no zsh here")
 def test_the_zsh_script_is_zsh(tmp_path: Path, shell_env: dict[str, str]) -> None:
     script = (
-        'autoload -Uz compinit; compinit -D; eval "$(rechub completion zsh)"; '
+        'autoload -Uz compinit; compinit -u -D; eval "$(rechub completion zsh)"; '
         "echo ${_comps[rechub]}"
     )
     assert in_shell("zsh", script, shell_env, tmp_path) == "_rechub\n"
