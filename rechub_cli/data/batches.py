@@ -23,13 +23,18 @@ POOL_BATCHES = 32
 
 @dataclass
 class TrainBatch:
-    """features: the user tower's inputs. target: catalogue rows int64 [B]. weight: float32 [B]
-    or None. user: rows int64 [B]."""
+    """Q targets and the inputs of their queries.
+
+    features: the user tower's inputs, B rows: one a target, or windows of several (see place).
+    target: catalogue rows int64 [Q]. user: rows int64 [Q]. weight: float32 [Q] or None.
+    place: None, or int64 [Q]: where in the flattened windows [B * L] each target's query stands.
+    """
 
     features: dict[str, Tensor]
     target: Tensor
     user: Tensor
     weight: Tensor | None = None
+    place: Tensor | None = None
 
     def to(self, device: torch.device) -> TrainBatch:
         if device.type == "cpu":
@@ -39,6 +44,7 @@ class TrainBatch:
             self.target.to(device),
             self.user.to(device),
             None if self.weight is None else self.weight.to(device),
+            None if self.place is None else self.place.to(device),
         )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from rechub_cli.data.batches import TrainBatch, replace_by_oov
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
-from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.base import CausalModel, MatchingModel
 from rechub_cli.trainers.losses import PAIR_LOSSES, corrected, full_softmax, labelled_bce
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
 
@@ -52,6 +52,15 @@ class ItemTable:
         return features
 
 
+def user_vectors(model: MatchingModel, batch: TrainBatch) -> Tensor:
+    """The user side of every target: [Q, D], or [Q, K, D]."""
+    if batch.place is None:
+        users: Tensor = model.user_tower(batch.features)
+        return users
+    assert isinstance(model, CausalModel)
+    return model.place_vectors(batch.features).flatten(0, 1)[batch.place]
+
+
 class Objective(Protocol):
     def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor: ...
 
@@ -71,7 +80,7 @@ class FullSoftmax:
         vectors = self.model.item_tower(self.table(self.items, generator))  # [C, D]
         target = torch.searchsorted(self.items, batch.target).to(self.table.device)
         batch = batch.to(self.table.device)
-        users = self.model.user_tower(batch.features)
+        users = user_vectors(self.model, batch)
         queries = self.model.queries(users, vectors[target])
         return full_softmax(
             queries,
@@ -113,7 +122,7 @@ class SampledLoss:
         positives = vectors[where[: len(batch.target)]]  # [Q, D]
         negatives = torch.nn.functional.embedding(where[len(batch.target) :], vectors)
         negatives = negatives.view(*drawn.rows.shape, -1)  # [N, D] or [Q, N, D]
-        queries = self.model.queries(self.model.user_tower(batch.features), positives)
+        queries = self.model.queries(user_vectors(self.model, batch), positives)
         queries = queries / self.model.temperature
         positive = (queries * positives).sum(-1)
         negative = score_negatives(queries, negatives)
