@@ -16,7 +16,9 @@ from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.comirec_dr import ComirecDR
 from rechub_cli.models.matching.comirec_sa import ComirecSA
 from rechub_cli.models.matching.dssm import DSSM
+from rechub_cli.models.matching.gru4rec import GRU4Rec
 from rechub_cli.models.matching.mind import MIND
+from rechub_cli.models.matching.sasrec import SASRec
 from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
 from rechub_cli.suggest import did_you_mean
 
@@ -42,6 +44,8 @@ BUILT_IN = (
     ModelEntry("youtube_dnn", YoutubeDNN, "Covington et al. 2016"),
     ModelEntry("comirec_dr", ComirecDR, "Cen et al. 2020", interests="interest_num"),
     ModelEntry("comirec_sa", ComirecSA, "Cen et al. 2020", interests="interest_num"),
+    ModelEntry("gru4rec", GRU4Rec, "Hidasi et al. 2016, 2018"),
+    ModelEntry("sasrec", SASRec, "Kang and McAuley 2018"),
     ModelEntry("mind", MIND, "Li et al. 2019", interests="interest_num, by history length"),
 )
 

@@ -8,10 +8,12 @@ from pydantic import Field, model_validator
 
 from rechub_cli.config.node import Node, Positive
 
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
 
 class MlpConfig(Node):
     dims: Annotated[list[Positive], Field(min_length=1)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    dropout: Dropout
     activation: Literal["relu", "prelu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid"]
     norm: Literal["none", "batch", "layer"]
 
@@ -91,7 +93,42 @@ class ComirecSaParams(InterestParams):
     hidden_dim: Positive
 
 
+class CausalParams(Node):
+    """What the causal models have in common."""
+
+    embed_dim: Positive
+    temperature: Temperature
+    similarity: Similarity
+    hidden_dim: Positive
+    dropout: Dropout
+    tied: bool
+
+
+class Gru4recParams(CausalParams):
+    name: Literal["gru4rec"]
+    num_layers: Annotated[int, Field(ge=1, le=16)]
+    input_dropout: Dropout
+
+
+class SasrecParams(CausalParams):
+    name: Literal["sasrec"]
+    num_blocks: Annotated[int, Field(ge=1, le=64)]
+    num_heads: Positive
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> SasrecParams:
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"num_heads|must divide embed_dim={self.embed_dim}")
+        return self
+
+
 ModelConfig = Annotated[
-    DssmParams | YoutubeDnnParams | MindParams | ComirecDrParams | ComirecSaParams,
+    DssmParams
+    | YoutubeDnnParams
+    | MindParams
+    | ComirecDrParams
+    | ComirecSaParams
+    | Gru4recParams
+    | SasrecParams,
     Field(discriminator="name"),
 ]

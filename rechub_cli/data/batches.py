@@ -25,16 +25,16 @@ POOL_BATCHES = 32
 class TrainBatch:
     """Q targets and the inputs of their queries.
 
-    features: the user tower's inputs, B rows: one a target, or windows of several (see place).
+    features: the user tower's inputs, B rows: one a target, or windows of several (see position).
     target: catalogue rows int64 [Q]. user: rows int64 [Q]. weight: float32 [Q] or None.
-    place: None, or int64 [Q]: where in the flattened windows [B * L] each target's query stands.
+    position: None, or int64 [Q]: where in the flattened windows [B * L] each target's query stands.
     """
 
     features: dict[str, Tensor]
     target: Tensor
     user: Tensor
     weight: Tensor | None = None
-    place: Tensor | None = None
+    position: Tensor | None = None
 
     def to(self, device: torch.device) -> TrainBatch:
         if device.type == "cpu":
@@ -44,7 +44,7 @@ class TrainBatch:
             self.target.to(device),
             self.user.to(device),
             None if self.weight is None else self.weight.to(device),
-            None if self.place is None else self.place.to(device),
+            None if self.position is None else self.position.to(device),
         )
 
 
@@ -55,7 +55,7 @@ class HistoryGather:
         (see layers.history); False gives them a position, as a served tower reads them.
 
     Items without an embedding row of their own are dropped from histories and the length
-    shortened, through a CSR that lacks them.
+    shortened, through a CSR that lacks them: ``items`` and ``event``, one a known event.
     """
 
     def __init__(
@@ -69,6 +69,7 @@ class HistoryGather:
         known = encoded.item[ITEM_ID][:-1].numpy() >= FIRST
         kept = known[interactions.items]
         self.items = torch.from_numpy(interactions.items[kept].astype(np.int64))
+        self.event = torch.from_numpy(np.flatnonzero(kept))
         self.known_before = torch.from_numpy(np.concatenate([[0], np.cumsum(kept, dtype=np.int64)]))
         self.offsets = torch.from_numpy(interactions.offsets)
         self.encoded = encoded
@@ -85,15 +86,27 @@ class HistoryGather:
     def __call__(self, user: Tensor, end: Tensor) -> dict[str, Tensor]:
         """user: rows int64 [B]. end: event index [B]; the history is what stands before it."""
         length = self.lengths(user, end)
+        event = end.clamp(max=max(len(self.known_before) - 2, 0))
+        return self.window(user, self.known_before[end] - length, length, event=event)
+
+    def window(
+        self, user: Tensor, first: Tensor, length: Tensor, *, event: Tensor | None
+    ) -> dict[str, Tensor]:
+        """``length`` known events from the ``first`` on, int64 [B] each, with user features.
+
+        event: whose context is read, int64 [B], or [B, L]: then the features of the user are
+        [B, L] too. None: no event has a context.
+        """
         width = max(int(length.max()), 1) if len(length) else 1
         steps = torch.arange(width)
-        start = self.known_before[end] - length
-        index = (start[:, None] + steps).clamp(max=max(len(self.items) - 1, 0))
+        index = (first[:, None] + steps).clamp(max=max(len(self.items) - 1, 0))
         real = steps < length[:, None]
         rows = torch.where(real, self.items[index], self.padding_row)  # [B, L]
-        features = {name: t[user] for name, t in self.encoded.user.items()}
-        event = end.clamp(max=max(len(self.known_before) - 2, 0))
-        features |= {name: t[event] for name, t in self.encoded.event.items()}
+        features: dict[str, Tensor] = {}
+        if event is not None:
+            features |= {name: t[event] for name, t in self.encoded.event.items()}
+            user = user if event.dim() == 1 else user[:, None].expand_as(event)
+        features |= {name: t[user] for name, t in self.encoded.user.items()}
         features[f"{HISTORY}_length"] = length
         if self.distinct and len(self.columns) > 1:
             # Side columns are wide: encode each item of the batch once, not once a position.
@@ -103,6 +116,14 @@ class HistoryGather:
             if isinstance(item_feature, SequenceFeature):
                 features[f"{name}_length"] = self.encoded.item[item_feature.length_key][rows]
         return features
+
+    def hide_ids(
+        self, features: dict[str, Tensor], share: float, generator: torch.Generator
+    ) -> None:
+        """Replace a share of the user's single ids by OOV, in place; see replace_by_oov."""
+        for feature in self.encoded.schema.user_features:
+            if isinstance(feature, SparseFeature):
+                features[feature.name] = replace_by_oov(features[feature.name], share, generator)
 
 
 class TrainLoader:
@@ -133,9 +154,6 @@ class TrainLoader:
         weights = interactions.weights
         self.weight = None if weights is None else torch.from_numpy(weights)[events]
         self.length = gather.lengths(self.user, events)
-        self.sparse = [
-            f.name for f in gather.encoded.schema.user_features if isinstance(f, SparseFeature)
-        ]
 
     def __len__(self) -> int:
         return math.ceil(len(self.events) / self.batch_size)
@@ -146,23 +164,31 @@ class TrainLoader:
 
     def epoch(self, epoch: int) -> Iterator[TrainBatch]:
         """The batches of one epoch, in shuffled order, each of histories of like length."""
-        generator = torch.Generator().manual_seed(_mix(self.seed, epoch))
-        order = torch.randperm(len(self.events), generator=generator)
-        pool = self.batch_size * POOL_BATCHES
-        cuts = [
-            torch.split(part[torch.argsort(self.length[part], stable=True)], self.batch_size)
-            for part in torch.split(order, pool)
-        ]
-        batches = [batch for part in cuts for batch in part]
-        for index in torch.randperm(len(batches), generator=generator).tolist():
-            yield self._batch(batches[index], generator)
+        generator = epoch_generator(self.seed, epoch)
+        for rows in bucketed(self.length, self.batch_size, generator):
+            yield self._batch(rows, generator)
 
     def _batch(self, rows: Tensor, generator: torch.Generator) -> TrainBatch:
         features = self.gather(self.user[rows], self.events[rows])
-        for name in self.sparse:
-            features[name] = replace_by_oov(features[name], self.oov_share, generator)
+        self.gather.hide_ids(features, self.oov_share, generator)
         weight = None if self.weight is None else self.weight[rows]
         return TrainBatch(features, self.target[rows], self.user[rows], weight)
+
+
+def bucketed(length: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows int64 [size] of batches of like ``length`` [W], all rows once, in shuffled order."""
+    order = torch.randperm(len(length), generator=generator)
+    cuts = [
+        torch.split(part[torch.argsort(length[part], stable=True)], size)
+        for part in torch.split(order, size * POOL_BATCHES)
+    ]
+    batches = [batch for part in cuts for batch in part]
+    for index in torch.randperm(len(batches), generator=generator).tolist():
+        yield batches[index]
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(_mix(seed, epoch))
 
 
 def replace_by_oov(ids: Tensor, share: float, generator: torch.Generator) -> Tensor:

@@ -30,6 +30,7 @@ from rechub_cli.data.splits import (
     user_split,
 )
 from rechub_cli.data.vocabulary import FIRST, OOV
+from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import DataError
 from rechub_cli.features import SequenceFeature
 
@@ -95,6 +96,17 @@ class MatchData:
             self.interactions,
             self.gather,
             events[known[targets]],
+            batch_size=batch_size,
+            oov_share=self.options.oov_share,
+            seed=seed,
+        )
+
+    def window_loader(self, *, batch_size: int, seed: int) -> WindowLoader:
+        """The training batches of causal models; see WindowLoader."""
+        return WindowLoader(
+            self.interactions,
+            self.gather,
+            self.split,
             batch_size=batch_size,
             oov_share=self.options.oov_share,
             seed=seed,

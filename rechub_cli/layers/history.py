@@ -93,6 +93,17 @@ def last_items(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Tenso
     return vectors.gather(1, index), place >= 0
 
 
+def recent_window(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Tensor, Tensor]:
+    """The most recent items, oldest first: [B, P, D] and how many are real, int64 [B].
+
+    P is the width of ``vectors`` [B, L, D], at most ``max_len``.
+    """
+    steps = torch.arange(vectors.shape[1], device=lengths.device)[:max_len]
+    first = (lengths - max_len).clamp(min=0).unsqueeze(-1)
+    index = (first + steps).unsqueeze(-1).expand(-1, -1, vectors.shape[2])
+    return vectors.gather(1, index), lengths.clamp(max=max_len)
+
+
 class HistoryPooling(nn.Module):
     """Pools [B, L, D] to one vector a row; an empty history gives zeros.
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from rechub_cli.data.batches import TrainBatch, replace_by_oov
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
-from rechub_cli.models.matching.base import CausalModel, MatchingModel
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.trainers.losses import PAIR_LOSSES, corrected, full_softmax, labelled_bce
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
 
@@ -54,11 +55,11 @@ class ItemTable:
 
 def user_vectors(model: MatchingModel, batch: TrainBatch) -> Tensor:
     """The user side of every target: [Q, D], or [Q, K, D]."""
-    if batch.place is None:
+    if batch.position is None:
         users: Tensor = model.user_tower(batch.features)
         return users
     assert isinstance(model, CausalModel)
-    return model.place_vectors(batch.features).flatten(0, 1)[batch.place]
+    return model.position_vectors(batch.features).flatten(0, 1)[batch.position]
 
 
 class Objective(Protocol):

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from rechub_cli.data.batches import TrainLoader
 from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
 from rechub_cli.trainers.objectives import (
     FullSoftmax,
@@ -80,7 +82,8 @@ def catalogue_steps(
     seed: int,
 ) -> Steps:
     """Steps over data of ``load_interactions``, with negatives of the catalogue."""
-    loader = data.train_loader(batch_size=batch_size, seed=seed)
+    make = data.window_loader if isinstance(model, CausalModel) else data.train_loader
+    loader = make(batch_size=batch_size, seed=seed)
     objective = _objective(data, loader, model, mode=mode, options=negatives, device=device)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
@@ -93,7 +96,7 @@ def catalogue_steps(
 
 def _objective(
     data: MatchData,
-    loader: TrainLoader,
+    loader: TrainLoader | WindowLoader,
     model: MatchingModel,
     *,
     mode: str,

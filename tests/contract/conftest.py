@@ -64,11 +64,16 @@ def tiny() -> MatchData:
     )
 
 
+def shipped_yaml(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text())
+    return content
+
+
 def shipped_params(name: str) -> dict[str, Any]:
     """The model's YAML file, its widths cut to the tiny data and its dropout off."""
-    params: dict[str, Any] = yaml.safe_load((conf_dir() / "model" / f"{name}.yaml").read_text())
-    for key in ("name", "embed_dim"):
-        params.pop(key)
+    params = {k: v for k, v in shipped_yaml(name).items() if k not in ("name", "embed_dim")}
+    params |= {key: 0.0 for key in ("dropout", "input_dropout") if key in params}
+    params |= {key: 32 for key in ("hidden_dim",) if key in params}
     for key in ("user_params", "item_params"):
         if key in params:
             params[key] |= {"dims": [32, 16], "dropout": 0.0}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,7 +23,7 @@ from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.registry import list_models
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.steps import DEFAULT_NEGATIVES, MODES, NegativeOptions
-from tests.contract.conftest import MAX_LEN, make_model, shipped_params
+from tests.contract.conftest import MAX_LEN, NAMES, make_model, shipped_params, shipped_yaml
 
 
 def batch_of(
@@ -191,6 +190,7 @@ def test_temperature_acts(name: str, tiny: MatchData) -> None:
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])
+@pytest.mark.parametrize("name", [n for n in NAMES if "user_params" in shipped_yaml(n)])
 def test_norms_train_export_and_take_a_single_row(
     norm: str, name: str, tiny: MatchData, tmp_path: Path
 ) -> None:
@@ -251,7 +251,7 @@ def test_towers_export_and_agree_at_other_shapes(
 
 def test_constructor_defaults_are_the_yaml_s(name: str) -> None:
     entry = next(e for e in list_models() if e.name == name)
-    shipped: dict[str, Any] = shipped_params(name)
+    shipped = shipped_yaml(name)
     for key, parameter in inspect.signature(entry.build).parameters.items():
         if parameter.default is not inspect.Parameter.empty and key != "max_len":
             assert shipped[key] == parameter.default, key

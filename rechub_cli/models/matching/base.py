@@ -79,18 +79,6 @@ class MatchingModel(nn.Module):
         return products / self.temperature
 
 
-class CausalModel(MatchingModel):
-    """A model whose user tower reads a history in order and has a vector at every place of it.
-
-    Trained on windows: the vector at a place predicts the item that follows it, and the user's
-    vector is the one at the last place.
-    """
-
-    def place_vectors(self, batch: Batch) -> Tensor:
-        """The vectors of a window's places [B, L, D]; behind a history's end undefined."""
-        raise NotImplementedError
-
-
 class Normalised(nn.Module):
     """Ends a tower: unit vectors under cosine, the vectors themselves under dot."""
 

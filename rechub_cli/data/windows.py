@@ -1,0 +1,93 @@
+"""Training windows of causal models. W windows, L longest window, B windows a batch, Q targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from rechub_cli.data.batches import HistoryGather, TrainBatch, bucketed, epoch_generator
+from rechub_cli.data.interactions import Interactions
+from rechub_cli.data.splits import Split
+
+
+class WindowLoader:
+    """Batches of windows over the *whole* training history; a pure function of (seed, epoch).
+
+    Every training event but a user's first is predicted once an epoch. A history of more than
+    ``max_len`` positions is cut into as few windows as hold it, at places that differ by epoch.
+
+    batch_size: windows a batch. oov_share: share of user-side ids replaced by OOV, in 0..1.
+    """
+
+    def __init__(
+        self,
+        interactions: Interactions,
+        gather: HistoryGather,
+        split: Split,
+        *,
+        batch_size: int,
+        oov_share: float,
+        seed: int,
+    ) -> None:
+        self.gather = gather
+        self.batch_size = batch_size
+        self.oov_share = oov_share
+        self.seed = seed
+        known = gather.known_before
+        self.first = known[gather.offsets[:-1]]  # [U], among the known events
+        stop = known[torch.from_numpy(split.train_end)]
+        self.count = (stop - self.first - 1).clamp(min=0)  # of positions, [U]
+        self.num_windows = (self.count + gather.max_len - 1) // gather.max_len
+        weights = interactions.weights
+        self.weight = None if weights is None else torch.from_numpy(weights)
+        users = torch.from_numpy(interactions.users())[gather.event]
+        rows = torch.arange(len(users))
+        trained = rows < stop[users]
+        self.user, self.target = users[trained], gather.items[trained]
+
+    def __len__(self) -> int:
+        return math.ceil(int(self.num_windows.sum()) / self.batch_size)
+
+    @property
+    def num_rows(self) -> int:
+        return int(self.count.sum())
+
+    def epoch(self, epoch: int) -> Iterator[TrainBatch]:
+        """The batches of one epoch, in shuffled order, each of windows of like length."""
+        generator = epoch_generator(self.seed, epoch)
+        user, start, length = self._windows(generator)
+        for rows in bucketed(length, self.batch_size, generator):
+            yield self._batch(user[rows], start[rows], length[rows], generator)
+
+    def _windows(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """User, first known event and number of positions of every window, int64 [W] each."""
+        size, windows = self.gather.max_len, self.num_windows
+        slack = torch.where(windows > 1, windows * size - self.count, 0)
+        shift = (torch.rand(len(windows), generator=generator) * (slack + 1)).long()
+        user = torch.repeat_interleave(torch.arange(len(windows)), windows)
+        number = torch.arange(len(user)) - (windows.cumsum(0) - windows)[user]
+        start = (number * size - shift[user]).clamp(min=0)
+        end = torch.minimum((number + 1) * size - shift[user], self.count[user])
+        return user, self.first[user] + start, end - start
+
+    def _batch(
+        self, user: Tensor, first: Tensor, length: Tensor, generator: torch.Generator
+    ) -> TrainBatch:
+        steps = torch.arange(int(length.max()))
+        place = first[:, None] + 1 + steps  # of the targets, among the known events
+        real = steps < length[:, None]
+        event = self.gather.event[place.clamp(max=len(self.gather.event) - 1)]  # [B, L]
+        features = self.gather.window(
+            user, first, length, event=event if self.gather.encoded.event else None
+        )
+        self.gather.hide_ids(features, self.oov_share, generator)
+        return TrainBatch(
+            features,
+            self.gather.items[place[real]],
+            user[:, None].expand_as(place)[real],
+            None if self.weight is None else self.weight[event[real]],
+            torch.nonzero(real.flatten()).flatten(),
+        )

@@ -1,0 +1,114 @@
+"""What the causal models share: they differ in the layer that reads the sequence.
+
+B rows, L history length, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+
+from rechub_cli.features import Feature, FeatureSchema
+from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
+from rechub_cli.layers.history import HistoryEncoder, history_lengths, recent_window
+from rechub_cli.models.matching.base import (
+    EncodedItemTower,
+    MatchingModel,
+    Normalised,
+    require_history,
+)
+
+
+class CausalUserTower(nn.Module):
+    """The sequence layer's vector at the last item, plus a linear map of the user's features.
+
+    sequence: called with item vectors [B, L, D] and lengths [B], gives [B, L, D], where no
+    position depends on a later one. An empty history leaves the features alone: [B, D].
+    """
+
+    def __init__(
+        self,
+        encoder: ItemEncoder,
+        tables: EmbeddingTables,
+        schema: FeatureSchema,
+        sequence: nn.Module,
+        *,
+        similarity: str,
+        max_len: int,
+    ) -> None:
+        super().__init__()
+        self.history = HistoryEncoder(encoder, schema.history)
+        self.columns = schema.history
+        self.sequence = sequence
+        self.max_len = max_len
+        self.profile = ConcatEncoder(tables, schema.profile) if schema.profile else None
+        if self.profile is not None:
+            self.project = nn.Linear(self.profile.out_dim, encoder.out_dim, bias=False)
+            nn.init.xavier_uniform_(self.project.weight)
+        self.end = Normalised(similarity)
+
+    def forward(self, batch: Batch) -> Tensor:
+        hidden, lengths = self._hidden(batch)
+        last = (lengths - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, hidden.shape[2])
+        found = hidden.gather(1, last) * (lengths > 0).view(-1, 1, 1)
+        return self._end(found, batch).squeeze(1)
+
+    def positions(self, batch: Batch) -> Tensor:
+        """One vector a position, [B, L, D]; user features are [B], or [B, L] one a position."""
+        return self._end(self._hidden(batch)[0], batch)
+
+    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        vectors, lengths = recent_window(
+            self.history(batch), history_lengths(batch, self.columns), max_len=self.max_len
+        )
+        return self.sequence(vectors, lengths), lengths
+
+    def _end(self, hidden: Tensor, batch: Batch) -> Tensor:
+        if self.profile is not None:
+            profile = self.project(self.profile(batch))
+            hidden = hidden + (profile.unsqueeze(1) if profile.dim() == 2 else profile)
+        out: Tensor = self.end(hidden)
+        return out
+
+
+class CausalModel(MatchingModel):
+    """A model that reads a history in order and has a vector at every position of it.
+
+    Trained on windows: the vector at a position predicts the item that follows it, and the
+    user's vector is the one at the last position. sequence: makes the layer from the width D.
+    """
+
+    user_tower: CausalUserTower
+
+    def __init__(
+        self,
+        user_features: Sequence[Feature],
+        item_features: Sequence[Feature],
+        *,
+        temperature: float,
+        similarity: str,
+        tied: bool,
+        max_len: int,
+        sequence: Callable[[int], nn.Module],
+    ) -> None:
+        super().__init__(
+            user_features, item_features, temperature=temperature, similarity=similarity
+        )
+        require_history(self)
+        tables = EmbeddingTables((*user_features, *item_features))
+        encoder = ItemEncoder(tables, item_features)
+        past = encoder if tied else ItemEncoder(EmbeddingTables(item_features), item_features)
+        self.user_tower = CausalUserTower(
+            past,
+            tables,
+            self.schema,
+            sequence(encoder.out_dim),
+            similarity=similarity,
+            max_len=max_len,
+        )
+        self.item_tower = EncodedItemTower(encoder, similarity)
+
+    def position_vectors(self, batch: Batch) -> Tensor:
+        """The vectors of a window's positions [B, L, D]; behind its end undefined."""
+        return self.user_tower.positions(batch)
