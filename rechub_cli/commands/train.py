@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from rechub_cli.runs import (
 )
 from rechub_cli.trainers.match_trainer import MatchTrainer, pick_device
 from rechub_cli.trainers.reporter import EpochResult
+from rechub_cli.trainers.sanity import RunWarning, below_floor
 from rechub_cli.trainers.steps import NegativeOptions
 
 
@@ -50,6 +52,7 @@ def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> N
     seconds = time.perf_counter() - started
     metrics = measure(config, trainer, data, world)
     write_json(run_dir / METRICS, metrics)
+    warnings = find_warnings(config, trainer, data, metrics)
     marks = fingerprint(config, data)
     files = [run_dir / METRICS, run_dir / "checkpoints" / "best"]
     parity = None
@@ -70,6 +73,7 @@ def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> N
             "protocol": protocol(config, data),
             "features": data.encoded.schema.to_json(),
             "parity": parity,
+            "warnings": [asdict(warning) for warning in warnings],
             "measured": {
                 "epochs": len(epochs),
                 "train_seconds": round(seconds, 2),
@@ -78,7 +82,7 @@ def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> N
             },
         },
     )
-    print_result(console, config, metrics, [*files, run_dir / MANIFEST])
+    print_result(console, config, metrics, [*files, run_dir / MANIFEST], warnings)
 
 
 def fit(
@@ -143,6 +147,19 @@ def measure(
     return metrics
 
 
+def find_warnings(
+    config: RunConfig, trainer: MatchTrainer, data: MatchData, metrics: dict[str, Any]
+) -> list[RunWarning]:
+    """What training warned of, and what the final metrics say."""
+    floor = below_floor(
+        metrics["test"],
+        metrics["baselines"]["popularity"]["test"],
+        metric=config.trainer.monitor,
+        queries=len(data.split.test),
+    )
+    return [*trainer.warnings, *filter(None, [floor])]
+
+
 def print_data(console: Console, data: MatchData) -> None:
     """What was read, what was assumed, which features each tower has."""
     sizes = data.interactions
@@ -160,9 +177,13 @@ def print_data(console: Console, data: MatchData) -> None:
 
 
 def print_result(
-    console: Console, config: RunConfig, metrics: dict[str, Any], files: list[Path]
+    console: Console,
+    config: RunConfig,
+    metrics: dict[str, Any],
+    files: list[Path],
+    warnings: Sequence[RunWarning],
 ) -> None:
-    """The table of model, floor, reference (and ceiling), and the files written."""
+    """The table of model, floor, reference (and ceiling), the files written, and the warnings."""
     top_k = config.evaluation.top_k
     shown = [f"recall@{k}" for k in top_k] + [f"ndcg@{top_k[min(1, len(top_k) - 1)]}"]
     rules, floor = (metrics["baselines"][n] for n in ("sequential_rules", "popularity"))
@@ -179,12 +200,10 @@ def print_result(
     console.print(table)
     gap = metrics["test"][shown[-1]] - rules["test"][shown[-1]]
     console.print(f"gap to the reference: {gap:+.4f} {shown[-1]}")
-    if metrics["test"][shown[-1]] < floor["test"][shown[-1]]:
-        console.print(
-            "warning: the model is below popularity, the floor: this is a fault, not a result"
-        )
     for file in files:
         console.print(f"wrote {file}")
+    for warning in warnings:
+        console.print(str(warning), markup=False)
 
 
 def peak_memory_mib() -> int:

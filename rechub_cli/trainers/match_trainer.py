@@ -18,6 +18,7 @@ from rechub_cli.suggest import did_you_mean
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 from rechub_cli.trainers.reporter import EpochResult, Reporter
+from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import (
     DEFAULT_NEGATIVES,
     MODES,
@@ -83,6 +84,7 @@ class MatchTrainer:
         self.checkpoints = None if run_dir is None else Path(run_dir) / "checkpoints"
         self.reporter = reporter or Reporter()
         self.history: list[EpochResult] = []
+        self.warnings: list[RunWarning] = []
 
     def fit(
         self, train: MatchData | Iterable[Any], valid: MatchData | None = None
