@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from rechub_cli._version import __version__
-from rechub_cli.config.data_schema import DemoData
+from rechub_cli.config.data_schema import DemoData, OrderedSplit
 from rechub_cli.config.resolve import load_config, to_yaml
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
@@ -80,7 +80,7 @@ def split_options(config: RunConfig, unit: str | None) -> SplitOptions:
     if isinstance(config.data, DemoData):
         return SplitOptions(config.data.split.method)
     split = config.data.split
-    time = split.time
+    time = None if isinstance(split, OrderedSplit) else split.time
     if isinstance(time, str):
         time = _iso_time(time, unit)
     return SplitOptions(split.method, time, split.valid_share, split.test_share)

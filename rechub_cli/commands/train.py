@@ -71,6 +71,7 @@ def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> N
         {
             "fingerprint": marks,
             "protocol": protocol(config, data),
+            "interactions": None if data.raw.identity is None else asdict(data.raw.identity),
             "features": data.encoded.schema.to_json(),
             "parity": parity,
             "warnings": [asdict(warning) for warning in warnings],
@@ -167,6 +168,8 @@ def print_data(console: Console, data: MatchData) -> None:
         f"data: {sizes.num_users:,} users, {sizes.num_items:,} items, {sizes.num_events:,} events; "
         f"{len(data.split.test):,} test queries ({data.split.protocol['method']})"
     )
+    if data.raw.identity is not None:
+        console.print(f"interactions: {data.raw.identity.name}, SHA-256 {data.raw.identity.sha256}")
     for note in (*data.raw.notes, *data.split.notes, *data.encoded.notes):
         console.print(f"note: {note}")
     for side, features in (

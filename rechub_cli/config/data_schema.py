@@ -61,6 +61,34 @@ class Ml100kData(Node):
     split: SplitConfig
 
 
+class OrderedSplit(Node):
+    method: Literal["leave_one_out", "user"]
+    valid_share: Share | None
+    test_share: Share | None
+
+    @model_validator(mode="after")
+    def _no_idle_option(self) -> OrderedSplit:
+        refuse(
+            *(
+                (
+                    getattr(self, key) is not None and self.method != "user",
+                    f"{key}|is ignored by method={self.method}; it works with method=user",
+                )
+                for key in ("valid_share", "test_share")
+            )
+        )
+        return self
+
+
+class OrderedData(Node):
+    """A public set of each user's items in order, without times."""
+
+    name: Literal["ml_1m", "amazon_beauty"]
+    path: str | None
+    filters: Filters
+    split: OrderedSplit
+
+
 class Columns(Node):
     user: str
     item: str
@@ -143,4 +171,4 @@ class TableData(Node):
         return self
 
 
-DataConfig = Annotated[DemoData | Ml100kData | TableData, Field(discriminator="name")]
+DataConfig = Annotated[DemoData | Ml100kData | OrderedData | TableData, Field(discriminator="name")]

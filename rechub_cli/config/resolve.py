@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from rechub_cli.config.data_schema import Ml100kData, TableData
+from rechub_cli.config.data_schema import DemoData, TableData
 from rechub_cli.config.node import Node
 from rechub_cli.config.origin import Origin
 from rechub_cli.config.schema import RunConfig, monitor_problem
@@ -204,7 +204,7 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Paths of the data as seen from where the command was started, whoever reads them later."""
     data = config.data
     changes: dict[str, Any] = {}
-    if isinstance(data, (Ml100kData, TableData)) and data.path is not None:
+    if not isinstance(data, DemoData) and data.path is not None:
         changes["path"] = _absolute(data.path)
     if isinstance(data, TableData):
         for name, side in (("items", data.items), ("users", data.users)):

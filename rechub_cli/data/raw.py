@@ -18,6 +18,19 @@ USER, ITEM, TIMESTAMP, RATING, WEIGHT, SPLIT = (
 
 
 @dataclass(frozen=True)
+class Identity:
+    """Which interactions a public data set's file holds.
+
+    name: the published file, or what sets this one apart. sha256: of the interactions as read,
+    whatever form they came in. published: whether published figures apply.
+    """
+
+    name: str
+    sha256: str
+    published: bool
+
+
+@dataclass(frozen=True)
 class RawData:
     """Interactions and side tables as read, filtered and in their final row order.
 
@@ -31,6 +44,7 @@ class RawData:
     counts: plain numbers for reports (``rows_read``, ``rows_below_rating``,
         ``rows_duplicate``, ``rows_core``, ``rows`` ...).
     timestamp_unit: "s", "ms", "us" or "ns" where timestamps exist and the unit is known.
+    identity: of a public data set.
     """
 
     interactions: pa.Table
@@ -39,3 +53,4 @@ class RawData:
     notes: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     timestamp_unit: str | None = None
+    identity: Identity | None = None

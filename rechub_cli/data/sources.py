@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rechub_cli.data.amazon_beauty import read_amazon_beauty
 from rechub_cli.data.demo import DemoWorld, make_demo
 from rechub_cli.data.filters import FilterOptions
+from rechub_cli.data.ml_1m import read_ml_1m
 from rechub_cli.data.ml_100k import read_ml_100k
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.readers import ColumnNames, SideTable, read_table
@@ -35,7 +37,10 @@ def load_raw(config: DataConfig) -> LoadedData:
             filters=_filters(config.filters),
         )
         return LoadedData(raw)
-    return LoadedData(_table(config))
+    if config.name == "table":
+        return LoadedData(_table(config))
+    read = read_ml_1m if config.name == "ml_1m" else read_amazon_beauty
+    return LoadedData(read(config.path, filters=_filters(config.filters)))
 
 
 def _table(config: TableData) -> RawData:

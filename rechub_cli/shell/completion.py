@@ -6,6 +6,7 @@ from rechub_cli.config.locate import conf_dir
 from rechub_cli.errors import RechubError
 from rechub_cli.shell.help import VERBS
 from rechub_cli.shell.options import (
+    DATA_SETS,
     GROUPS,
     Key,
     all_keys,
@@ -62,7 +63,7 @@ def _candidates(before: list[str], current: str) -> list[str]:
     if verb == "completion":
         return list(SHELLS)
     if verb == "data":
-        return ["ml_100k"]
+        return list(DATA_SETS)
     if verb not in ("train", "check", "evaluate", "export"):
         return []
     if current.startswith("-"):

@@ -20,7 +20,7 @@ VERBS = {
     "export": "write and prove the ONNX towers of a finished run again",
     "models": "list the models",
     "check": "read, split and report the data, without training",
-    "data": "fetch a public data set into the cache",
+    "data": "fetch a public data set into the cache, or say where to get it",
     "completion": "print the completion script of a shell",
 }
 EXIT_CODES = """exit codes
@@ -61,8 +61,10 @@ EXAMPLES = {
 }
 USAGE = {
     "models": "rechub models\n\nName, training modes, what it needs, interests, paper.",
-    "data": "rechub data ml_100k\n\nDownloads MovieLens 100k from GroupLens into the cache "
-    "(RECHUB_CACHE, else\nXDG_CACHE_HOME/rechub, else ~/.cache/rechub) and checks its MD5.",
+    "data": "rechub data ml_100k|ml_1m|amazon_beauty\n\nml_100k: downloads MovieLens 100k from "
+    "GroupLens into the cache (RECHUB_CACHE, else\nXDG_CACHE_HOME/rechub, else ~/.cache/rechub) "
+    "and checks its MD5.\nml_1m, amazon_beauty: says which file to put there by hand, and checks "
+    "it once it is there.",
     "completion": "rechub completion bash|zsh|fish\n\nFor example: "
     'eval "$(rechub completion bash)"',
 }

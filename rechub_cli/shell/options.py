@@ -10,6 +10,8 @@ from rechub_cli.config.locate import conf_dir
 
 CHOICES = re.compile(r"\w+( \([^)]*\))?( \| \w+( \([^)]*\))?)+")
 INLINE = re.compile(r"(\w+): (\[[^\]]*\]|[^,}]+)")
+DATA_SETS = ("ml_100k", "ml_1m", "amazon_beauty")
+"""What `rechub data` knows."""
 GROUPS = ("data", "features", "model", "trainer", "export")
 
 

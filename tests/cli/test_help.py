@@ -96,7 +96,7 @@ def test_choices_are_read_from_the_comment(comment: str, default: str, expected:
         ("rechub train data=table data.path=", []),
         ("rechub evaluate ma", ["mask_seen="]),
         ("rechub evaluate split=", ["split=test", "split=valid"]),
-        ("rechub data ", ["ml_100k"]),
+        ("rechub data ", ["ml_100k", "ml_1m", "amazon_beauty"]),
         ("rechub completion z", ["zsh"]),
         ("rechub train --mul", ["--multirun"]),
         ("rechub models ", []),

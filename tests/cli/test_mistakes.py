@@ -48,6 +48,8 @@ from tests.cli.process import ENV, ROOT, SMALL, python, rechub
         (["models", "mind"], ["takes no words"]),
         (["completion", "tcsh"], ["allowed: bash, zsh, fish"]),
         (["train", "data=ml_100k"], ["rechub data ml_100k"]),
+        (["check", "data=ml_1m"], ["rechub data ml_1m"]),
+        (["data", "amazon_beauty"], ["Beauty.txt", "data.path"]),
     ],
     ids=lambda value: " ".join(value) if value and " " not in value[0] else "",
 )

@@ -25,6 +25,8 @@ OPTIONS = [
 SCHEMAS: dict[str, type[Node]] = {
     "data/demo": data_schema.DemoData,
     "data/ml_100k": data_schema.Ml100kData,
+    "data/ml_1m": data_schema.OrderedData,
+    "data/amazon_beauty": data_schema.OrderedData,
     "data/table": data_schema.TableData,
     "features/auto": schema.FeaturesConfig,
     "model/comirec_dr": model_schema.ComirecDrParams,
@@ -136,6 +138,8 @@ def test_all_problems_come_at_once() -> None:
         (["trainer.negatives.sampler=uniform"], "num_negatives: None is needed with sampler"),
         (["trainer.negatives.logq=true"], "logq: True is ignored by sampler=full"),
         (["trainer=pairwise", "trainer.negatives.sampler=in_batch"], "ignored by sampler=in_batch"),
+        (["data=ml_1m", "data.split.test_share=.1"], "test_share: 0.1 is ignored by method="),
+        (["data=ml_1m", "data.split.method=time"], "data.split.method: 'time'; allowed:"),
         (["data=ml_100k", "data.split.time=3"], "time: 3 is ignored by method=leave_one_out"),
         (["data=table", "data.path=x", "data.column_names=[a]"], "ignored while header=true"),
         (["data=table", "data.path=x", "data.header=false"], "is needed with header=false"),

@@ -37,6 +37,15 @@ def table(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """A file of 30 users with 8 items each, one line a user."""
+    rows = [[user, *((user + 3 * n * n) % 23 for n in range(8))] for user in range(30)]
+    file = tmp_path / "lines.txt"
+    file.write_text("\n".join(" ".join(map(str, row)) for row in rows))
+    return file
+
+
 @pytest.mark.parametrize(("group", "option"), sorted(OPTIONS))
 def test_every_shipped_option_runs(
     group: str, option: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -44,6 +53,8 @@ def test_every_shipped_option_runs(
     words = {**SMALL, group: option}
     if option == "table":
         words["data.path"] = str(request.getfixturevalue("table"))
+    elif option in ("ml_1m", "amazon_beauty"):
+        words["data.path"] = str(request.getfixturevalue("lines"))
     elif option == "ml_100k":
         words["data.path"] = str(request.getfixturevalue("real_data") / "ml-100k")
     else:
