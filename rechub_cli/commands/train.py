@@ -32,7 +32,8 @@ from rechub_cli.runs import (
     start_run,
     write_json,
 )
-from rechub_cli.trainers.match_trainer import MatchTrainer, pick_device
+from rechub_cli.trainers.device import pick_device
+from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.reporter import EpochResult
 from rechub_cli.trainers.sanity import RunWarning, below_floor
 from rechub_cli.trainers.steps import NegativeOptions

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rechub_cli.layers.dropout import Dropout
+
 
 class CausalGRU(nn.Module):
     """The state after each position, [B, L, D] -> [B, L, D]; the first state is zero.
@@ -19,12 +21,12 @@ class CausalGRU(nn.Module):
     ) -> None:
         super().__init__()
         widths = [dim, *[hidden_dim] * num_layers]
-        self.input_dropout = nn.Dropout(input_dropout)
+        self.input_dropout = Dropout(input_dropout)
         self.layers = nn.ModuleList(
             nn.GRU(before, after, batch_first=True)
             for before, after in zip(widths, widths[1:], strict=False)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out = nn.Linear(hidden_dim, dim) if hidden_dim != dim else nn.Identity()
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:

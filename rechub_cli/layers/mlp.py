@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from rechub_cli.errors import RechubError
+from rechub_cli.layers.dropout import Dropout
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -68,7 +69,7 @@ class MLP(nn.Module):
         layers: list[nn.Module] = []
         for before, after in zip(widths[:-2], widths[1:-1], strict=True):
             layers += [_linear(before, after), *_norm(params.norm, after)]
-            layers += [ACTIVATIONS[params.activation](), nn.Dropout(params.dropout)]
+            layers += [ACTIVATIONS[params.activation](), Dropout(params.dropout)]
         layers.append(_linear(widths[-2], widths[-1]))
         self.layers = nn.Sequential(*layers)
 

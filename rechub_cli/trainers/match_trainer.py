@@ -16,6 +16,7 @@ from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.suggest import did_you_mean
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
+from rechub_cli.trainers.device import choose_matmul, pick_device
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 from rechub_cli.trainers.sanity import RunWarning
@@ -71,6 +72,7 @@ class MatchTrainer:
             raise ConfigError(f"n_epoch={n_epoch}; allowed: integers >= 1")
         if threads is not None:
             torch.set_num_threads(threads)
+        choose_matmul()
         self.mode = parse_mode(mode)
         self.device = pick_device(device)
         self.model = model.to(self.device)
@@ -237,13 +239,3 @@ def parse_mode(mode: int | str) -> str:
         f"mode={mode!r}; allowed: 0 or 'pointwise', 1 or 'pairwise', 2 or 'listwise'."
         + did_you_mean(str(mode), MODES)
     )
-
-
-def pick_device(name: str) -> torch.device:
-    """auto: CUDA where there is one. Raises ConfigError for cuda without one."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device={name!r}; allowed: auto, cpu, cuda")
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
-        raise ConfigError("device=cuda, and torch finds no CUDA GPU here: use device=auto or cpu")
-    return torch.device("cuda" if found and name != "cpu" else "cpu")

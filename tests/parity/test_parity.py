@@ -26,8 +26,11 @@ from rechub_cli.features import SequenceFeature, SparseFeature
 from rechub_cli.layers.attention import SelfAttentiveInterests
 from rechub_cli.layers.capsule import CapsuleRouting, PositionalRouting
 from rechub_cli.layers.mlp import MLP
+from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.models.matching.dssm import DSSM
+from rechub_cli.models.matching.gru4rec import GRU4Rec
 from rechub_cli.models.matching.mind import MIND
+from rechub_cli.models.matching.sasrec import SASRec
 from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
 from rechub_cli.trainers.losses import bce, bpr, corrected, full_softmax, sampled_softmax
 
@@ -330,6 +333,82 @@ def check_interests(
         (interests[row] * real(inputs["probe"])).sum().backward()
         assert table.grad is not None
         close(table.grad, want["grad_item_table"])
+
+
+def check_causal(model: CausalModel, case: dict[str, Any], want: dict[str, Any]) -> None:
+    """Vectors of every position and of the users, scores, and the gradient of the item table."""
+    inputs, given = case["inputs"], case["parameters"]
+    table = model.item_tower.encoder.tables.tables["item"].weight
+    table.data.copy_(real((given.get("general") or given)["item_table"]))
+    batch = {k: torch.tensor(inputs[k]) for k in ("history", "history_length")}
+    positions = model.position_vectors(batch)
+    for row, states in enumerate(want["hidden"]):
+        if states:
+            close(positions[row, : len(states)], states)
+    users = model.user_tower(batch)
+    close(users, want["user_vectors"])
+    items = model.item_tower({"item": torch.arange(len(table))})
+    close(model.scores(users, items), want["scores"])
+    (positions[0] * real(inputs["probe"])).sum().backward()  # type: ignore[no-untyped-call]
+    assert table.grad is not None
+    close(table.grad, want["grad_item_table_of_row_0"])
+
+
+def causal_features(given: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    size, dim = len(given["item_table"]), len(given["item_table"][0])
+    history = SequenceFeature("history", size, dim, shared_with="item")
+    return [history], [SparseFeature("item", size, dim)]
+
+
+@pytest.mark.parametrize("kind", ["general", "paper"])
+def test_sasrec(kind: str) -> None:
+    case = values("sasrec")
+    given, want = case["parameters"][kind], case["expected"][kind]
+    dim = len(given["item_table"][0])
+    model = SASRec(
+        *causal_features(given),
+        num_blocks=len(given["blocks"]),
+        num_heads=want["heads"],
+        hidden_dim=dim,
+        dropout=0.0,
+        max_len=len(given["position_table"]),
+    ).double()
+    layer = model.user_tower.sequence
+    layer.position.data.copy_(real(given["position_table"]))
+    fill(layer.norm, given["last_norm"])
+    for block, weights in zip(layer.blocks, given["blocks"], strict=True):
+        fill(block.attention_norm, weights["norm1"])
+        fill(block.feed_forward_norm, weights["norm2"])
+        stacked = {k: sum((weights[n][k] for n in "qkv"), []) for k in ("weight", "bias")}
+        fill(block.query_key_value, stacked)
+        fill(block.out, weights["o"])
+        for place, weight in zip((0, 2), weights["ffn"], strict=True):
+            fill(block.feed_forward[place], {"weight": weight["W"], "bias": weight["b"]})
+    check_causal(model, case, want)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_gru4rec(layers: int) -> None:
+    case = values("gru4rec")
+    given = case["parameters"]
+    model = GRU4Rec(
+        *causal_features(given),
+        num_layers=layers,
+        hidden_dim=len(given["item_table"][0]),
+        input_dropout=0.0,
+        dropout=0.0,
+        max_len=5,
+    ).double()
+    for layer, weights in zip(
+        model.user_tower.sequence.layers, given["layers"][:layers], strict=True
+    ):
+        fill(layer, {f"{name}_l0": value for name, value in weights.items()})
+    check_causal(model, case, case["expected"]["one_layer" if layers == 1 else "two_layers"])
+
+
+def fill(module: torch.nn.Module, weights: dict[str, Any]) -> None:
+    for name, value in weights.items():
+        module.get_parameter(name).data.copy_(real(value))
 
 
 # --- metrics and rules

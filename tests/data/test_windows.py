@@ -1,0 +1,105 @@
+"""Training windows: the whole history, each event predicted once, from what stands before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
+from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.raw import RawData
+
+LENGTHS = [1, 2, 3, 4, 6, 7, 8, 12, 13, 14, 30, 31]
+MAX_LEN = 5
+
+
+def data(*, max_len: int = MAX_LEN, context: bool = False, weight: bool = False) -> MatchData:
+    """Users of many lengths; item n of the file is named by its place, so that each is unique."""
+    users = np.repeat(np.arange(len(LENGTHS)), LENGTHS)
+    place = np.concatenate([np.arange(n) for n in LENGTHS])
+    # Items repeat over users, so that most are trained.
+    columns = {"user": users, "item": place % 11, "timestamp": place}
+    if context:
+        columns["hour"] = place % 7
+    if weight:
+        columns["weight"] = 1.0 + place
+    return prepare(
+        RawData(
+            pa.table(columns),
+            users=pa.table({"user": np.arange(12), "town": np.arange(12) % 3}),
+        ),
+        split=SplitOptions(),
+        features=FeatureOptions(max_len=max_len, oov_share=0.0),
+        embed_dim=4,
+        seed=0,
+    )
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_every_training_event_but_the_first_is_predicted_once(epoch: int) -> None:
+    prepared = data()
+    loader = prepared.window_loader(batch_size=3, seed=1)
+    targets = torch.cat([b.target for b in loader.epoch(epoch)])
+    users = torch.cat([b.user for b in loader.epoch(epoch)])
+    wanted = []
+    for user, start in enumerate(prepared.interactions.offsets[:-1]):
+        own = prepared.interactions.items[start + 1 : prepared.split.train_end[user]]
+        wanted += [(user, int(i)) for i in own]
+    assert sorted(zip(users.tolist(), targets.tolist(), strict=True)) == sorted(wanted)
+    assert loader.num_rows == len(wanted)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_query_sees_only_what_stands_before_its_target(epoch: int) -> None:
+    prepared = data()
+    items, offsets = prepared.interactions.items.astype(np.int64), prepared.interactions.offsets
+    ids = prepared.encoded.item["item_id"]
+    loader = prepared.window_loader(batch_size=3, seed=1)
+    batches = list(loader.epoch(epoch))
+    assert len(batches) == len(loader)
+    for batch in batches:
+        history, length = batch.features["history"], batch.features["history_length"]
+        assert history.shape[1] == int(length.max()) <= MAX_LEN
+        assert batch.position is not None
+        for query, target, user in zip(batch.position, batch.target, batch.user, strict=True):
+            row, column = divmod(int(query), history.shape[1])
+            assert column < length[row]
+            own = items[offsets[user] : prepared.split.train_end[user]]
+            seen = history[row, : column + 1].tolist()
+            places = [p for p in range(1, len(own)) if own[p] == target]
+            before = [ids[own[max(p - len(seen), 0) : p]].tolist() for p in places]
+            assert seen in before
+
+
+def test_cuts_differ_by_epoch_and_repeat_by_seed() -> None:
+    prepared = data()
+    loader = prepared.window_loader(batch_size=100, seed=1)
+
+    def windows(epoch: int) -> list[tuple[int, ...]]:
+        (batch,) = loader.epoch(epoch)
+        return sorted(tuple(row) for row in batch.features["history"].tolist())
+
+    assert windows(1) == windows(1)
+    assert windows(1) != windows(2)
+
+
+def test_a_history_that_fits_is_one_window() -> None:
+    prepared = data(max_len=100)
+    (batch,) = prepared.window_loader(batch_size=100, seed=0).epoch(1)
+    # The last two events are held out where a user has three, and the first is no target.
+    lengths = [n - 3 for n in LENGTHS if n > 3] + [1]
+    assert sorted(batch.features["history_length"].tolist()) == sorted(lengths)
+
+
+def test_context_and_weight_are_those_of_the_target() -> None:
+    prepared = data(context=True, weight=True)
+    (batch,) = prepared.window_loader(batch_size=100, seed=0).epoch(1)
+    assert batch.position is not None
+    assert batch.weight is not None
+    hours = batch.features["hour"].flatten()[batch.position]
+    place = batch.weight.long() - 1
+    by_hour = {int(h): {int(p) % 7 for p in place[hours == h]} for h in hours.unique()}
+    assert all(len(places) == 1 for places in by_hour.values())
+    assert batch.features["town"].shape == batch.features["hour"].shape

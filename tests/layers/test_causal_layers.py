@@ -1,0 +1,66 @@
+"""Dropout, and causal attention on both of its paths. B rows, L length."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from rechub_cli.layers import transformer
+from rechub_cli.layers.dropout import Dropout
+from rechub_cli.layers.transformer import CausalTransformer
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_keeps_the_mean_and_its_share(p: float) -> None:
+    torch.manual_seed(0)
+    out = Dropout(p)(torch.ones(100_003))
+    # Five standard errors of a share over 100,003 draws.
+    error = 5 * (p * (1 - p) / 100_003) ** 0.5
+    assert abs(float((out == 0).float().mean()) - p) < error
+    assert abs(float(out.mean()) - 1) < error / (1 - p)
+    assert len(out[out > 0].unique()) == 1
+
+
+def test_dropout_masks_are_independent_and_seeded() -> None:
+    layer, x = Dropout(0.5), torch.ones(64, 65)
+    torch.manual_seed(3)
+    first, second = layer(x), layer(x)
+    torch.manual_seed(3)
+    assert torch.equal(layer(x), first)
+    same = (first == second).float().mean()
+    assert 0.45 < float(same) < 0.55
+    neighbours = (first[:, 1:] == first[:, :-1]).float().mean()
+    assert 0.45 < float(neighbours) < 0.55
+
+
+def test_dropout_is_off_in_eval_and_at_zero() -> None:
+    x = torch.randn(5, 5)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
+
+
+def test_dropout_passes_the_gradient_of_what_it_keeps() -> None:
+    x = torch.ones(1000, requires_grad=True)
+    out = Dropout(0.25)(x)
+    out.sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert_close(x.grad, out.detach())
+
+
+def test_long_and_short_attention_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    qkv = [torch.randn(3, 2, 17, 4) for _ in range(3)]
+    short = transformer.causal_attention(*qkv)
+    monkeypatch.setattr(transformer, "SHORT", 16)
+    assert_close(transformer.causal_attention(*qkv), short)
+
+
+def test_a_later_item_changes_no_earlier_position() -> None:
+    torch.manual_seed(0)
+    layer = CausalTransformer(8, num_blocks=2, num_heads=2, hidden_dim=8, dropout=0.0, max_len=6)
+    one, length = torch.randn(2, 6, 8), torch.tensor([6, 6])
+    other = one.clone()
+    other[:, 4] = torch.randn(2, 8)
+    assert_close(layer(other, length)[:, :4], layer(one, length)[:, :4])
+    assert not torch.allclose(layer(other, length)[:, 4:], layer(one, length)[:, 4:])
