@@ -14,8 +14,8 @@ from rechub_cli.evaluation.metrics import compute_metrics
 from rechub_cli.evaluation.ranking import Ranking, rank_queries
 from rechub_cli.models.matching.base import MatchingModel
 
-BLOCK_ROWS = 4096
-"""Rows that a tower encodes at once."""
+BLOCK_ROWS, BLOCK_POSITIONS = 4096, 1 << 16
+"""Items that a tower encodes at once, and history positions of users."""
 
 
 def item_vectors(model: MatchingModel, data: MatchData) -> Tensor:
@@ -36,9 +36,10 @@ def item_vectors(model: MatchingModel, data: MatchData) -> Tensor:
 def user_vectors(model: MatchingModel, data: MatchData, queries: Queries) -> Tensor:
     """Vectors of the queries' users, [Q, D] or [Q, K, D], on the model's device."""
     device = next(model.parameters()).device
+    size = max(1, BLOCK_POSITIONS // data.options.max_len)
     blocks = [
         model.user_tower({name: t.to(device) for name, t in features.items()})
-        for _, features in query_batches(data.gather, queries, batch_size=BLOCK_ROWS)
+        for _, features in query_batches(data.gather, queries, batch_size=size)
     ]
     return torch.cat(blocks)
 
