@@ -11,13 +11,15 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
+from rechub_cli.commands.tables import plain_table, print_interests, shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.config.trainer_schema import ListwiseTrainer
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.evaluation.compare import SPLITS, baseline_metrics, rank_scorer
+from rechub_cli.evaluation.interests import collapsed_interests, interest_report
+from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import ConsoleReporter, result_console
@@ -130,9 +132,13 @@ def measure(
 ) -> dict[str, Any]:
     """Metrics of the model and of what it is printed beside, valid and test."""
     top_k, mask = config.evaluation.top_k, config.evaluation.mask_seen
-    metrics: dict[str, Any] = {
-        split: trainer.evaluate(data, split=split, top_k=top_k, mask_seen=mask) for split in SPLITS
-    }
+    model = trainer.model
+    valid, _ = evaluate_model(model, data, split="valid", top_k=top_k, mask_seen=mask)
+    test, ranking = evaluate_model(model, data, split="test", top_k=top_k, mask_seen=mask)
+    metrics: dict[str, Any] = {"valid": valid, "test": test}
+    interests = interest_report(model, data, ranking, split="test", k=shown_cut_off(top_k))
+    if interests is not None:
+        metrics["interests"] = interests
     metrics["baselines"] = baseline_metrics(data, top_k=top_k, mask_seen=mask)
     if world is not None:
         ids = data.catalogue.ids.to_pylist()
@@ -159,7 +165,9 @@ def find_warnings(
         metric=config.trainer.monitor,
         queries=len(data.split.test),
     )
-    return [*trainer.warnings, *filter(None, [floor])]
+    interests = metrics.get("interests")
+    collapse = None if interests is None else collapsed_interests(interests)
+    return [*trainer.warnings, *filter(None, [floor, collapse])]
 
 
 def print_data(console: Console, data: MatchData) -> None:
@@ -189,21 +197,20 @@ def print_result(
 ) -> None:
     """The table of model, floor, reference (and ceiling), the files written, and the warnings."""
     top_k = config.evaluation.top_k
-    shown = [f"recall@{k}" for k in top_k] + [f"ndcg@{top_k[min(1, len(top_k) - 1)]}"]
+    shown = [f"recall@{k}" for k in top_k] + [f"ndcg@{shown_cut_off(top_k)}"]
     rules, floor = (metrics["baselines"][n] for n in ("sequential_rules", "popularity"))
     rows = [(config.model.name, metrics), ("popularity (floor)", floor)]
     rows.append(("sequential rules (reference)", rules))
     if "oracle" in metrics:
         rows.append(("oracle (ceiling)", metrics["oracle"]))
-    table = Table(title="test, full ranking", box=None, pad_edge=False, title_justify="left")
-    table.add_column("")
-    for name in shown:
-        table.add_column(name, justify="right")
+    table = plain_table("test, full ranking", "", *shown)
     for name, row in rows:
         table.add_row(name, *(f"{row['test'][key]:.4f}" for key in shown))
     console.print(table)
     gap = metrics["test"][shown[-1]] - rules["test"][shown[-1]]
     console.print(f"gap to the reference: {gap:+.4f} {shown[-1]}")
+    if "interests" in metrics:
+        print_interests(console, metrics["interests"])
     for file in files:
         console.print(f"wrote {file}")
     for warning in warnings:

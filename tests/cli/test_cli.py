@@ -49,7 +49,7 @@ def test_a_run_leaves_its_files(run: Path) -> None:
         "export/item_tower.onnx",
     }
     metrics = json.loads((run / "metrics.json").read_text())
-    assert set(metrics) == {"valid", "test", "baselines", "oracle"}
+    assert set(metrics) == {"valid", "test", "interests", "baselines", "oracle"}
     assert set(metrics["baselines"]) == {"popularity", "sequential_rules"}
     assert {"recall@10", "ndcg@10", "hr@5", "mrr@20", "coverage@50"} <= set(metrics["test"])
     manifest = json.loads((run / "run.json").read_text())

@@ -1,0 +1,37 @@
+"""The tables that ``train`` and ``evaluate`` both print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def shown_cut_off(top_k: Sequence[int]) -> int:
+    """The cut-off of what is printed at one only: the second, where there is one."""
+    return top_k[min(1, len(top_k) - 1)]
+
+
+def plain_table(title: str, *columns: str) -> Table:
+    """A table without lines: the first column to the left, numbers to the right."""
+    table = Table(title=title, box=None, pad_edge=False, title_justify="left")
+    for position, name in enumerate(columns):
+        table.add_column(name, justify="right" if position else "left")
+    return table
+
+
+def print_interests(console: Console, figures: dict[str, Any]) -> None:
+    """What each interest does, as ``interest_figures`` counts it."""
+    num, k = figures["num_interests"], figures["k"]
+    table = plain_table("interests, test", "share of", *(str(n + 1) for n in range(num)))
+    for name, key in (("targets won", "target_share"), (f"top {k}", "top_share")):
+        table.add_row(name, *(f"{share:.3f}" for share in figures[key]))
+    console.print(table)
+    console.print(
+        f"{figures['queries_with_several']:,} of {figures['queries']:,} queries have several "
+        f"interests ({figures['interests_per_query']:.2f} on average); effective number "
+        f"{figures['effective_wins']:.2f} by targets, {figures['effective_in_list']:.2f} in a "
+        f"top {k}; effective rank {figures['effective_rank']:.2f}; cosine {figures['cosine']:.3f}"
+    )
