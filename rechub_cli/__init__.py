@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
     from rechub_cli.runs import load_run
     from rechub_cli.trainers.match_trainer import MatchTrainer
-    from rechub_cli.trainers.steps import NegativeOptions
+    from rechub_cli.trainers.options import LossOptions, NegativeOptions
 
 # Loaded on first use: `import rechub_cli` takes no torch with it.
 _HOMES = {
@@ -27,7 +27,8 @@ _HOMES = {
     "ComirecSA": "models.matching.comirec_sa",
     "MIND": "models.matching.mind",
     "MatchTrainer": "trainers.match_trainer",
-    "NegativeOptions": "trainers.steps",
+    "LossOptions": "trainers.options",
+    "NegativeOptions": "trainers.options",
     "SparseFeature": "features",
     "DenseFeature": "features",
     "SequenceFeature": "features",
@@ -43,6 +44,7 @@ __all__ = [
     "ComirecSA",
     "DenseFeature",
     "FeatureSchema",
+    "LossOptions",
     "MatchTrainer",
     "NegativeOptions",
     "SequenceFeature",

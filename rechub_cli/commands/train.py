@@ -14,7 +14,6 @@ from rich.console import Console
 
 from rechub_cli.commands.tables import plain_table, print_interests, shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
-from rechub_cli.config.trainer_schema import ListwiseTrainer
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.evaluation.compare import SPLITS, baseline_metrics, rank_scorer
@@ -36,9 +35,9 @@ from rechub_cli.runs import (
 )
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.match_trainer import MatchTrainer
+from rechub_cli.trainers.options import LossOptions, NegativeOptions
 from rechub_cli.trainers.reporter import EpochResult
 from rechub_cli.trainers.sanity import RunWarning, below_floor
-from rechub_cli.trainers.steps import NegativeOptions
 
 
 def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> None:
@@ -94,18 +93,13 @@ def fit(
 ) -> tuple[MatchTrainer, list[EpochResult]]:
     """Train with the config's loop; best and last checkpoints go into the run directory."""
     options, reporter = config.trainer, ConsoleReporter(run_dir / EPOCHS)
-    negatives = options.negatives
     trainer = MatchTrainer(
         model,
         options.mode,
         options.optimizer_params.model_dump(),
         options.n_epoch,
-        negatives=NegativeOptions(
-            negatives.sampler,
-            negatives.num_negatives,
-            negatives.alpha,
-            options.negatives.logq if isinstance(options, ListwiseTrainer) else None,
-        ),
+        loss=LossOptions(options.loss, **options.model_dump(include={"gbce_t", "bpreg"})),
+        negatives=NegativeOptions(**options.negatives.model_dump()),
         batch_size=options.batch_size,
         patience=options.patience,
         monitor=options.monitor,

@@ -77,7 +77,8 @@ def _issues(
     out = []
     for line in str(problem["ctx"]["error"]).split("\n"):
         name, _, text = line.partition("|")
-        key = ".".join([*map(str, path), name])
+        # The rule of a field names the field itself, that of a node a key in it.
+        key = ".".join([*map(str, path), *([] if path[-1:] == [name] else [name])])
         out.append(Issue(key, f"{_shown(_lookup(values, key))}{text}", origin.of(key)))
     return out
 

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from rechub_cli.config.node import Count, Node, Positive, refuse
+from rechub_cli.trainers.options import (
+    loss_rule,
+    loss_rules,
+    sampler_rule,
+    sampler_rules,
+)
 
 
 class OptimizerParams(Node):
@@ -20,46 +26,22 @@ class ScheduleConfig(Node):
     warmup_steps: Count
 
 
-DRAWN = ("uniform", "popularity", "mixed")
-
-
 class PairNegatives(Node):
     """Negatives of the point-wise and pair-wise modes."""
 
-    sampler: Literal["uniform", "popularity", "in_batch", "mixed"]
+    sampler: Literal["full", "uniform", "popularity", "in_batch", "mixed", "hard"]
     num_negatives: Positive | None
     alpha: Annotated[float, Field(ge=0)] | None
+    pool_size: Positive | None
 
     @model_validator(mode="after")
     def _no_idle_option(self) -> PairNegatives:
-        drawn = self.sampler in DRAWN
-        refuse(
-            (
-                drawn and self.num_negatives is None,
-                f"num_negatives|is needed with sampler={self.sampler}, e.g. 512",
-            ),
-            (
-                not drawn and self.num_negatives is not None,
-                f"num_negatives|is ignored by sampler={self.sampler}: set it to null, or use "
-                f"sampler={' or '.join(DRAWN)}",
-            ),
-            (
-                self.sampler != "popularity" and self.alpha is not None,
-                f"alpha|is ignored by sampler={self.sampler}; it works with popularity",
-            ),
-        )
+        refuse(*sampler_rules(**self.model_dump()))
         return self
 
 
 class ListNegatives(PairNegatives):
-    sampler: Literal["full", "uniform", "popularity", "in_batch", "mixed"]  # type: ignore[assignment]
-    logq: bool | None
-
-    @model_validator(mode="after")
-    def _logq_needs_sampling(self) -> ListNegatives:
-        if self.sampler == "full" and self.logq is not None:
-            raise ValueError("logq|is ignored by sampler=full, which samples nothing")
-        return self
+    logq: Literal["none", "negatives", "both", "weighted"] | None
 
 
 class TrainerConfig(Node):
@@ -74,16 +56,38 @@ class TrainerConfig(Node):
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=1024)]
 
+    @field_validator("loss", mode="before", check_fields=False)
+    @classmethod
+    def _loss_of_the_mode(cls, loss: object, info: ValidationInfo) -> object:
+        refuse(loss_rule(info.data["mode"], str(loss)))
+        return loss
+
+    @field_validator("gbce_t", "bpreg", check_fields=False)
+    @classmethod
+    def _option_of_the_loss(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if "loss" in info.data:
+            refuse(*loss_rules(info.data["loss"], **{str(info.field_name): value}))
+        return value
+
+    @field_validator("negatives", check_fields=False)
+    @classmethod
+    def _sampler_of_the_loss(cls, negatives: PairNegatives, info: ValidationInfo) -> PairNegatives:
+        if "loss" in info.data:
+            refuse(sampler_rule(info.data["mode"], info.data["loss"], negatives.sampler))
+        return negatives
+
 
 class PointwiseTrainer(TrainerConfig):
     mode: Literal["pointwise"]
-    loss: Literal["bce"]
+    loss: Literal["bce", "gbce"]
+    gbce_t: Annotated[float, Field(ge=0, le=1)] | None
     negatives: PairNegatives
 
 
 class PairwiseTrainer(TrainerConfig):
     mode: Literal["pairwise"]
-    loss: Literal["bpr"]
+    loss: Literal["bpr", "bpr_max"]
+    bpreg: Annotated[float, Field(ge=0)] | None
     negatives: PairNegatives
 
 

@@ -18,16 +18,17 @@ from rechub_cli.suggest import did_you_mean
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
 from rechub_cli.trainers.device import choose_matmul, pick_device
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
+from rechub_cli.trainers.options import (
+    DEFAULT_LOSS,
+    DEFAULT_NEGATIVES,
+    LossOptions,
+    NegativeOptions,
+    check_together,
+    parse_mode,
+)
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 from rechub_cli.trainers.sanity import RunWarning
-from rechub_cli.trainers.steps import (
-    DEFAULT_NEGATIVES,
-    MODES,
-    NegativeOptions,
-    Steps,
-    catalogue_steps,
-    row_steps,
-)
+from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
 
 
 class MatchTrainer:
@@ -35,6 +36,7 @@ class MatchTrainer:
 
     model: a MatchingModel. mode: 0 or pointwise, 1 or pairwise, 2 or listwise.
     optimizer_params: ``{"name", "lr", "weight_decay"}``. n_epoch: most epochs, >= 1.
+    loss: LossOptions; None: bce, bpr or softmax, by the mode.
     negatives: NegativeOptions for data of ``load_interactions``; other loaders bring their own.
     batch_size: rows a batch, for data of ``load_interactions``.
     patience: epochs without a better monitor before the end; None: never stop early.
@@ -52,6 +54,7 @@ class MatchTrainer:
         optimizer_params: Mapping[str, Any] | None = None,
         n_epoch: int = 10,
         *,
+        loss: LossOptions | None = None,
         negatives: NegativeOptions | None = None,
         batch_size: int = 512,
         patience: int | None = 5,
@@ -78,7 +81,9 @@ class MatchTrainer:
         self.model = model.to(self.device)
         self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
         self.n_epoch, self.batch_size = n_epoch, batch_size
-        self.negatives = negatives or DEFAULT_NEGATIVES[self.mode]
+        self.loss = loss or DEFAULT_LOSS[self.mode]
+        self.negatives = negatives
+        check_together(self.mode, self.loss, negatives or DEFAULT_NEGATIVES[self.mode])
         self.patience, self.monitor = patience, monitor
         self.top_k, self.mask_seen = tuple(top_k), mask_seen
         self.schedule, self.warmup_steps = schedule, warmup_steps
@@ -217,25 +222,18 @@ class MatchTrainer:
 
     def _steps(self, train: MatchData | Iterable[Any]) -> Steps:
         if not isinstance(train, MatchData):
-            return row_steps(train, self.model, mode=self.mode, device=self.device)
+            if self.negatives is not None:
+                raise ConfigError(
+                    "negatives are ignored for a DataLoader, whose rows bring their own (see "
+                    "README): leave them out, or give data of load_interactions"
+                )
+            return row_steps(train, self.model, mode=self.mode, loss=self.loss, device=self.device)
         return catalogue_steps(
             train,
             self.model,
-            mode=self.mode,
-            negatives=self.negatives,
+            loss=self.loss,
+            negatives=self.negatives or DEFAULT_NEGATIVES[self.mode],
             batch_size=self.batch_size,
             device=self.device,
             seed=self.seed,
         )
-
-
-def parse_mode(mode: int | str) -> str:
-    """The mode's name. Raises ConfigError for another than 0, 1, 2 or the names."""
-    if mode in MODES:
-        return str(mode)
-    if isinstance(mode, int) and not isinstance(mode, bool) and 0 <= mode < len(MODES):
-        return MODES[mode]
-    raise ConfigError(
-        f"mode={mode!r}; allowed: 0 or 'pointwise', 1 or 'pairwise', 2 or 'listwise'."
-        + did_you_mean(str(mode), MODES)
-    )

@@ -1,39 +1,29 @@
 """Negatives, drawn afresh at every step by a seeded generator, vectorised.
 
-Q rows of the batch, N negatives, I items of the catalogue.
+Q rows of the batch, N negatives, P items of a pool, I items of the catalogue.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rechub_cli.errors import ConfigError
-
-SAMPLERS = ("full", "uniform", "popularity", "in_batch", "mixed")
-
-
-@dataclass(frozen=True)
-class Negatives:
-    """What a sampler draws for one batch.
-
-    rows: catalogue rows int64, [N] shared by the batch or [Q, N] of each row.
-    expected: how often each row of the catalogue is expected among them, float32 [I].
-    """
-
-    rows: Tensor
-    expected: Tensor
+from rechub_cli.trainers.options import SAMPLERS
 
 
 @dataclass(frozen=True)
 class NegativeSampler:
     """Draws negatives of one kind.
 
-    kind: uniform | popularity | in_batch | mixed (in-batch beside uniform).
-    items: the catalogue rows to draw from. counts: training events of every row, int64 [I].
-    num_negatives: drawn a batch (shared) or a row. alpha: popularity draws ~ count^alpha.
+    kind: uniform | popularity | in_batch | mixed (in-batch beside uniform) | hard (a pool, of
+        which ``hardest`` keeps some). items: the catalogue rows to draw from. counts: training
+        events of every row, int64 [I]. num_negatives: drawn a batch (shared) or a row. alpha:
+        popularity draws ~ count^alpha. pool_size: of hard.
     """
 
     kind: str
@@ -41,6 +31,7 @@ class NegativeSampler:
     counts: Tensor
     num_negatives: int = 0
     alpha: float = 1.0
+    pool_size: int = 0
 
     def __post_init__(self) -> None:
         if self.kind not in SAMPLERS[1:]:
@@ -50,43 +41,83 @@ class NegativeSampler:
                 f"sampler={self.kind} needs num_negatives >= 1, found {self.num_negatives}"
             )
 
-    def draw(self, target: Tensor, generator: torch.Generator, *, shared: bool) -> Negatives:
-        """target: the batch's positives, catalogue rows int64 [Q]."""
-        drawn_shape = (self.num_negatives,) if shared else (len(target), self.num_negatives)
+    def draw(self, target: Tensor, generator: torch.Generator, *, shared: bool) -> Tensor:
+        """Catalogue rows int64, [N] shared by the batch or [Q, N] of each row.
+
+        target: the batch's positives, int64 [Q]. in_batch and hard always share: [Q] and [P].
+        """
+        if self.kind == "hard":
+            return self._pool(generator)
         if self.kind == "in_batch":
-            return Negatives(target, len(target) * self._share(1.0))
-        if self.kind == "uniform":
-            return Negatives(self._uniform(drawn_shape, generator), self._uniform_expected())
+            return target
+        shape = (self.num_negatives,) if shared else (len(target), self.num_negatives)
         if self.kind == "popularity":
-            share = self._share(self.alpha)
-            return Negatives(_draw(share, drawn_shape, generator), self.num_negatives * share)
-        drawn = self._uniform(drawn_shape, generator)
-        batch = target if shared else target.expand(len(target), -1)
-        expected = len(target) * self._share(1.0) + self._uniform_expected()
-        return Negatives(torch.cat([batch, drawn], dim=-1), expected)
-
-    def _uniform(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+            return _draw(self._cumulated, shape, generator)
         drawn: Tensor = self.items[torch.randint(len(self.items), shape, generator=generator)]
-        return drawn
+        if self.kind == "uniform":
+            return drawn
+        batch = target if shared else target.expand(len(target), -1)
+        return torch.cat([batch, drawn], dim=-1)
 
-    def _uniform_expected(self) -> Tensor:
-        expected = torch.zeros(len(self.counts))
-        expected[self.items] = self.num_negatives / len(self.items)
+    def expected(self, rows: Tensor, *, batch_size: int) -> Tensor:
+        """How often each of the catalogue rows is expected among one draw, float32, as rows.
+
+        batch_size: the positives Q of the batch. Not for hard, whose choice has no such number.
+        """
+        assert self.kind != "hard"
+        expected = torch.zeros(rows.shape)
+        if self.kind in ("in_batch", "mixed"):
+            expected += batch_size * self._share[rows]
+        if self.kind == "popularity":
+            expected += self.num_negatives * self._drawn_share[rows]
+        if self.kind in ("uniform", "mixed"):
+            expected += self.num_negatives / len(self.items)
         return expected
 
-    def _share(self, alpha: float) -> Tensor:
+    def _pool(self, generator: torch.Generator) -> Tensor:
+        """Distinct items [P]; all of them where the pool is that large."""
+        seed = int(torch.randint(2**62, (), generator=generator))
+        size = min(self.pool_size, len(self.items))
+        chosen = np.random.default_rng(seed).choice(len(self.items), size, replace=False)
+        pool: Tensor = self.items[torch.from_numpy(chosen)]
+        return pool
+
+    @cached_property
+    def _share(self) -> Tensor:
+        """Probability of each catalogue row among training events, float32 [I]."""
+        return self._power(1.0)
+
+    @cached_property
+    def _drawn_share(self) -> Tensor:
+        return self._power(self.alpha)
+
+    @cached_property
+    def _cumulated(self) -> Tensor:
+        return self._drawn_share.double().cumsum(0)
+
+    def _power(self, alpha: float) -> Tensor:
         """Probability of each catalogue row, ~ count^alpha over the items to draw from."""
         weights = torch.zeros(len(self.counts), dtype=torch.float64)
         weights[self.items] = self.counts[self.items].double() ** alpha
         return (weights / weights.sum()).float()
 
 
-def _draw(share: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-    """Rows by inverse transform: its time does not grow with the number of draws' support."""
-    steps = share.double().cumsum(0)
+def _draw(steps: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Rows by inverse transform of their cumulated shares [I]."""
     at = torch.rand(shape, generator=generator, dtype=torch.float64) * steps[-1]
-    found: Tensor = torch.searchsorted(steps, at, right=True).clamp(max=len(share) - 1)
+    found: Tensor = torch.searchsorted(steps, at, right=True).clamp(max=len(steps) - 1)
     return found
+
+
+def hardest(negative: Tensor, excluded: Tensor, num_negatives: int) -> tuple[Tensor, Tensor]:
+    """The highest-scoring negatives of each row, and which of them are excluded after all.
+
+    negative: scores [Q, P]. excluded: bool [Q, P], taken only where a row has too few others.
+    Gradient flows through the scores chosen, none through the choice.
+    """
+    order = negative.detach().masked_fill(excluded, -torch.inf)
+    chosen = order.topk(min(num_negatives, order.shape[1]), dim=1).indices  # [Q, N]
+    return negative.gather(1, chosen), excluded.gather(1, chosen)
 
 
 class KnownPairs:

@@ -17,8 +17,8 @@ from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
-from rechub_cli.trainers.losses import PAIR_LOSSES, corrected, full_softmax, labelled_bce
-from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
+from rechub_cli.trainers.losses import PairLoss, full_softmax, labelled_bce, logq_scores
+from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, hardest
 
 
 class ItemTable:
@@ -96,40 +96,48 @@ class FullSoftmax:
 class SampledLoss:
     """A positive against drawn negatives.
 
-    loss: a name of PAIR_LOSSES. shared: one draw for the whole batch, else one a row.
-    logq: correct the negatives' scores by the log of their expected counts.
-    known: pairs that are no negatives; None excludes only the row's own target.
+    loss: of positives against negatives. shared: one draw for the whole batch, else one a row.
+    logq: a form of ``logq_scores``, or none. known: pairs that are no negatives; None excludes
+    only the row's own target.
     """
 
     model: MatchingModel
     table: ItemTable
     sampler: NegativeSampler
-    loss: str
+    loss: PairLoss
     shared: bool
-    logq: bool
+    logq: str
     known: KnownPairs | None
 
     def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
-        drawn = self.sampler.draw(batch.target, generator, shared=self.shared)
-        rows, where = torch.unique(
-            torch.cat([batch.target, drawn.rows.flatten()]), return_inverse=True
-        )
-        excluded = drawn.rows == batch.target.unsqueeze(1)
+        target = batch.target
+        drawn = self.sampler.draw(target, generator, shared=self.shared)
+        rows, where = torch.unique(torch.cat([target, drawn.flatten()]), return_inverse=True)
+        excluded = drawn == target.unsqueeze(1)
         if self.known is not None:
-            excluded |= self.known.contains(batch.user, drawn.rows)
+            excluded |= self.known.contains(batch.user, drawn)
         device = self.table.device
         batch, where, excluded = batch.to(device), where.to(device), excluded.to(device)
         vectors = self.model.item_tower(self.table(rows, generator))
-        positives = vectors[where[: len(batch.target)]]  # [Q, D]
-        negatives = torch.nn.functional.embedding(where[len(batch.target) :], vectors)
-        negatives = negatives.view(*drawn.rows.shape, -1)  # [N, D] or [Q, N, D]
+        positives = vectors[where[: len(target)]]  # [Q, D]
+        negatives = torch.nn.functional.embedding(where[len(target) :], vectors)
+        negatives = negatives.view(*drawn.shape, -1)  # [N, D] or [Q, N, D]
         queries = self.model.queries(user_vectors(self.model, batch), positives)
         queries = queries / self.model.temperature
         positive = (queries * positives).sum(-1)
         negative = score_negatives(queries, negatives)
-        if self.logq:
-            negative = corrected(negative, drawn.expected[drawn.rows].to(device))
-        return PAIR_LOSSES[self.loss](positive, negative, excluded=excluded, weight=batch.weight)
+        if self.sampler.kind == "hard":
+            negative, excluded = hardest(negative, excluded, self.sampler.num_negatives)
+        if self.logq != "none":
+            positive, negative = logq_scores(
+                positive,
+                negative,
+                excluded=excluded,
+                form=self.logq,
+                positive_count=self.sampler.expected(target, batch_size=len(target)).to(device),
+                negative_count=self.sampler.expected(drawn, batch_size=len(target)).to(device),
+            )
+        return self.loss(positive, negative, excluded=excluded, weight=batch.weight)
 
 
 def score_negatives(queries: Tensor, negatives: Tensor) -> Tensor:
@@ -148,11 +156,13 @@ class RowObjective:
 
     mode pointwise: each row is a yes (1) or a no (0). Modes pairwise and listwise: every row is
     a positive, and its negatives are the other rows' items, or the ``neg_items`` of the batch: a
-    dict of item features [Q, N], or ids [Q, N] where the item has one feature.
+    dict of item features [Q, N], or ids [Q, N] where the item has one feature. loss: of these
+    two modes; pointwise takes BCE on the labels.
     """
 
     model: MatchingModel
     mode: str
+    loss: PairLoss
 
     def __call__(self, features: dict[str, Tensor], label: Tensor) -> Tensor:
         self._check(features, label)
@@ -162,7 +172,7 @@ class RowObjective:
         queries = self.model.queries(self.model.user_tower(features), positives)
         queries = queries / self.model.temperature
         negatives, excluded = self._negatives(features, positives)
-        return PAIR_LOSSES["bpr" if self.mode == "pairwise" else "softmax"](
+        return self.loss(
             (queries * positives).sum(-1), score_negatives(queries, negatives), excluded=excluded
         )
 

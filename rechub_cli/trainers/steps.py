@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,14 @@ from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
+from rechub_cli.trainers.losses import (
+    PAIR_LOSSES,
+    PairLoss,
+    bce,
+    bpr_max,
+    gbce_beta,
+    weighted_softmax,
+)
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
 from rechub_cli.trainers.objectives import (
     FullSoftmax,
@@ -23,30 +32,7 @@ from rechub_cli.trainers.objectives import (
     RowObjective,
     SampledLoss,
 )
-
-MODES = ("pointwise", "pairwise", "listwise")
-MODE_LOSSES = {"pointwise": "bce", "pairwise": "bpr", "listwise": "softmax"}
-
-
-@dataclass(frozen=True)
-class NegativeOptions:
-    """sampler: full (listwise only) | uniform | popularity | in_batch | mixed.
-
-    num_negatives, alpha: see NegativeSampler. logq: correct by the expected counts; None: yes
-    in listwise mode.
-    """
-
-    sampler: str
-    num_negatives: int | None = None
-    alpha: float | None = None
-    logq: bool | None = None
-
-
-DEFAULT_NEGATIVES = {
-    "pointwise": NegativeOptions("uniform", 32),
-    "pairwise": NegativeOptions("uniform", 32),
-    "listwise": NegativeOptions("full"),
-}
+from rechub_cli.trainers.options import LossOptions, NegativeOptions
 
 
 @dataclass(frozen=True)
@@ -58,10 +44,20 @@ class Steps:
 
 
 def row_steps(
-    train: Iterable[Any], model: MatchingModel, *, mode: str, device: torch.device
+    train: Iterable[Any],
+    model: MatchingModel,
+    *,
+    mode: str,
+    loss: LossOptions,
+    device: torch.device,
 ) -> Steps:
     """Steps over any iterable of ``(features dict, label)``; see RowObjective."""
-    objective = RowObjective(model, mode)
+    if loss.name == "gbce":
+        raise ConfigError(
+            "loss=gbce needs the size of the catalogue, which a DataLoader of rows does not give: "
+            "use loss=bce, or data of load_interactions"
+        )
+    objective = RowObjective(model, mode, _pair_loss(loss))
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         for item in train:
@@ -75,7 +71,7 @@ def catalogue_steps(
     data: MatchData,
     model: MatchingModel,
     *,
-    mode: str,
+    loss: LossOptions,
     negatives: NegativeOptions,
     batch_size: int,
     device: torch.device,
@@ -84,7 +80,7 @@ def catalogue_steps(
     """Steps over data of ``load_interactions``, with negatives of the catalogue."""
     make = data.window_loader if isinstance(model, CausalModel) else data.train_loader
     loader = make(batch_size=batch_size, seed=seed)
-    objective = _objective(data, loader, model, mode=mode, options=negatives, device=device)
+    objective = _objective(data, loader, model, loss=loss, options=negatives, device=device)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
@@ -99,35 +95,51 @@ def _objective(
     loader: TrainLoader | WindowLoader,
     model: MatchingModel,
     *,
-    mode: str,
+    loss: LossOptions,
     options: NegativeOptions,
     device: torch.device,
 ) -> Objective:
     table = ItemTable(model, data.encoded.item, oov_share=data.options.oov_share, device=device)
     if options.sampler == "full":
-        if mode != "listwise":
-            raise ConfigError(f"sampler=full works in listwise mode only, not in {mode}")
         return FullSoftmax(model, table, data.trained_items)
-    listwise = mode == "listwise"
     sampler = NegativeSampler(
         options.sampler,
         data.trained_items,
         data.train_counts,
         num_negatives=options.num_negatives or 0,
         alpha=1.0 if options.alpha is None else options.alpha,
+        pool_size=options.pool_size or 0,
     )
+    softmax, hard = loss.name == "softmax", options.sampler == "hard"
     known = None
-    if not listwise:
+    if hard or not softmax:  # the sampled softmax estimates the full one, where known pairs count
         known = KnownPairs(loader.user, loader.target, num_items=len(data.catalogue))
+    logq = options.logq or ("negatives" if softmax and not hard else "none")
     return SampledLoss(
         model,
         table,
         sampler,
-        loss=MODE_LOSSES[mode],
-        shared=listwise,
-        logq=listwise and options.logq is not False,
+        loss=_pair_loss(
+            loss,
+            logq=logq,
+            num_negatives=sampler.num_negatives,
+            num_items=len(data.trained_items),
+        ),
+        shared=softmax,
+        logq=logq,
         known=known,
     )
+
+
+def _pair_loss(
+    options: LossOptions, *, logq: str = "none", num_negatives: int = 0, num_items: int = 0
+) -> PairLoss:
+    if options.gbce_t is not None:
+        beta = gbce_beta(options.gbce_t, num_negatives=num_negatives, num_items=num_items)
+        return partial(bce, beta=beta)
+    if options.bpreg is not None:
+        return partial(bpr_max, bpreg=options.bpreg)
+    return weighted_softmax if logq == "weighted" else PAIR_LOSSES[options.name]
 
 
 def row_batch(item: Any, device: torch.device) -> tuple[dict[str, Tensor], Tensor]:

@@ -85,7 +85,7 @@ def test_choices_are_read_from_the_comment(comment: str, default: str, expected:
         ("rechub train -m model=mind,ds", ["model=mind,dssm"]),
         ("rechub train trainer=pairwise trainer.neg", [
             "trainer.negatives.sampler=", "trainer.negatives.num_negatives=",
-            "trainer.negatives.alpha=",
+            "trainer.negatives.alpha=", "trainer.negatives.pool_size=",
         ]),
         ("rechub train model=dssm model.item_params.d", [
             "model.item_params.dims=", "model.item_params.dropout=",

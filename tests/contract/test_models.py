@@ -22,7 +22,7 @@ from rechub_cli.export.parity import Tower, check_parity, compare_towers
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.registry import list_models
 from rechub_cli.trainers.match_trainer import MatchTrainer
-from rechub_cli.trainers.steps import DEFAULT_NEGATIVES, MODES, NegativeOptions
+from rechub_cli.trainers.options import DEFAULT_NEGATIVES, MODES, NegativeOptions
 from tests.contract.conftest import MAX_LEN, NAMES, make_model, shipped_params, shipped_yaml
 
 

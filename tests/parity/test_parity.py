@@ -8,6 +8,7 @@ B rows, Q queries, K interests, D width.
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,16 @@ from rechub_cli.models.matching.gru4rec import GRU4Rec
 from rechub_cli.models.matching.mind import MIND
 from rechub_cli.models.matching.sasrec import SASRec
 from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
-from rechub_cli.trainers.losses import bce, bpr, corrected, full_softmax, sampled_softmax
+from rechub_cli.trainers.losses import (
+    bce,
+    bpr,
+    bpr_max,
+    full_softmax,
+    gbce_beta,
+    logq_scores,
+    sampled_softmax,
+    weighted_softmax,
+)
 
 VALUES = Path(__file__).parent / "values"
 
@@ -90,34 +100,39 @@ def test_full_softmax() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "candidates", "positive_too", "logq"),
+    ("name", "candidates", "form"),
     [
-        ("in_batch_logq", "batch", True, True),
-        ("in_batch_uncorrected", "batch", False, False),
-        ("sampled_yi", "drawn", True, True),
-        ("sampled_positive_uncorrected", "drawn", False, True),
-        ("mixed", "both", True, True),
+        ("in_batch_logq", "batch", "both"),
+        ("in_batch_uncorrected", "batch", "none"),
+        ("sampled_yi", "drawn", "both"),
+        ("sampled_positive_uncorrected", "drawn", "negatives"),
+        ("mixed", "mixed", "both"),
     ],
 )
-def test_sampled_softmax(name: str, candidates: str, positive_too: bool, logq: bool) -> None:
-    """Every published placement of logQ, built from our two functions."""
+def test_sampled_softmax(name: str, candidates: str, form: str) -> None:
+    """Every published placement of logQ."""
     queries, table, inputs, expected = softmax_case()
     target, drawn = torch.tensor(inputs["positives"]), torch.tensor(inputs["negatives"])
-    count, num = len(target), len(drawn)
-    in_batch = count * real(inputs["in_batch_probability"])
-    sampled = num * real(inputs["negative_probability"])
+    in_batch = len(target) * real(inputs["in_batch_probability"])
+    sampled = len(drawn) * real(inputs["negative_probability"])
     rows, expect = {
         "batch": (target, in_batch),
         "drawn": (drawn, sampled),
-        "both": (torch.cat([target, drawn]), in_batch + sampled),
+        "mixed": (torch.cat([target, drawn]), in_batch + sampled),
     }[candidates]
     scores = queries @ table.T / inputs["temperature"]
-    positive, negative = scores[torch.arange(count), target], scores[:, rows]
-    if logq:
-        negative = corrected(negative, expect[rows])
-    if positive_too:
-        positive = corrected(positive, expect[target])
-    loss = sampled_softmax(positive, negative, excluded=rows == target.unsqueeze(1))
+    positive, negative = scores[torch.arange(len(target)), target], scores[:, rows]
+    excluded = rows == target.unsqueeze(1)
+    if form != "none":
+        positive, negative = logq_scores(
+            positive,
+            negative,
+            excluded=excluded,
+            form=form,
+            positive_count=expect[target],
+            negative_count=expect[rows],
+        )
+    loss = sampled_softmax(positive, negative, excluded=excluded)
     loss.backward()  # type: ignore[no-untyped-call]
     want = expected[name]
     close(loss, want["loss"])
@@ -127,11 +142,56 @@ def test_sampled_softmax(name: str, candidates: str, positive_too: bool, logq: b
     close(table.grad, want["grad_table"])
 
 
-@pytest.mark.parametrize(("name", "loss"), [("bce", bce), ("bpr", bpr)])
-def test_pair_losses(name: str, loss: Any) -> None:
+@pytest.mark.parametrize("candidates", ["sampled", "in_batch"])
+def test_weighted_softmax(candidates: str) -> None:
+    queries, table, inputs, expected = softmax_case()
+    target, drawn = torch.tensor(inputs["positives"]), torch.tensor(inputs["negatives"])
+    rows, share = {
+        "sampled": (drawn, real(inputs["negative_probability"])),
+        "in_batch": (target, real(inputs["in_batch_probability"])),
+    }[candidates]
+    scores = queries @ table.T / inputs["temperature"]
+    excluded = rows == target.unsqueeze(1)
+    positive, negative = logq_scores(
+        scores[torch.arange(len(target)), target],
+        scores[:, rows],
+        excluded=excluded,
+        form="weighted",
+        positive_count=len(rows) * share[target],
+        negative_count=len(rows) * share[rows],
+    )
+    loss = weighted_softmax(positive, negative, excluded=excluded)
+    loss.backward()  # type: ignore[no-untyped-call]
+    want = expected[f"new_logq_{candidates}"]
+    close(loss, want["loss_with_expected_count"])
+    assert queries.grad is not None
+    assert table.grad is not None
+    close(queries.grad, want["grad_queries"])
+    close(table.grad, want["grad_table"])
+
+
+PAIR_CASES = {
+    "bce": lambda inputs: bce,
+    "gbce": lambda inputs: partial(
+        bce,
+        beta=gbce_beta(
+            inputs["gbce_t"],
+            num_negatives=len(inputs["negatives"][0]),
+            num_items=inputs["catalogue_size"],
+        ),
+    ),
+    "bpr": lambda inputs: bpr,
+    "bpr_max": lambda inputs: partial(bpr_max, bpreg=inputs["bpreg"]),
+    "bpr_max_without_bpreg": lambda inputs: partial(bpr_max, bpreg=0.0),
+}
+
+
+@pytest.mark.parametrize("name", PAIR_CASES)
+def test_pair_losses(name: str) -> None:
     case = values("point_pair_losses")
     positive = real(case["inputs"]["positive"]).requires_grad_()
     negatives = real(case["inputs"]["negatives"]).requires_grad_()
+    loss = PAIR_CASES[name](case["inputs"])
     value = loss(positive, negatives, excluded=torch.zeros(negatives.shape, dtype=torch.bool))
     value.backward()
     want = case["expected"][name]

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from rechub_cli.errors import ConfigError
 from rechub_cli.trainers import losses
-from rechub_cli.trainers.losses import bce, bpr, corrected, full_softmax, sampled_softmax
+from rechub_cli.trainers.losses import (
+    bce,
+    bpr,
+    bpr_max,
+    corrected,
+    full_softmax,
+    gbce_beta,
+    logq_scores,
+    sampled_softmax,
+    weighted_softmax,
+)
 
 NONE = torch.zeros(1, 2, dtype=torch.bool)
+PAIR_LOSSES = [sampled_softmax, weighted_softmax, bpr, partial(bpr_max, bpreg=0.5), bce]
 
 
 def dense_softmax(
@@ -102,7 +115,79 @@ def test_bce_by_hand() -> None:
     assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(4)) / 2, abs=1e-6)
 
 
-@pytest.mark.parametrize("loss", [sampled_softmax, bpr, bce])
+def test_gbce_by_hand() -> None:
+    """5 of 20 others: alpha = 1/4. t = 0, 2/3, 1: beta = 1, 1 - 2/3 * 3/4 = 1/2, alpha.
+
+    With beta = 1/2 and the scores of the test above: (ln(4/3) / 2 + ln 2 + ln 4) / 3.
+    """
+    found = [gbce_beta(t, num_negatives=5, num_items=21) for t in (0.0, 2 / 3, 1.0)]
+    assert found == pytest.approx([1.0, 0.5, 0.25])
+    positive, negative = torch.tensor([math.log(3)]), torch.tensor([[0.0, math.log(3)]])
+    loss = bce(positive, negative, excluded=NONE, beta=0.5)
+    assert loss.item() == pytest.approx((math.log(4 / 3) / 2 + math.log(8)) / 3, abs=1e-6)
+    with pytest.raises(ConfigError, match="num_negatives=5 over 5 items"):
+        gbce_beta(0.5, num_negatives=5, num_items=5)
+
+
+def test_bpr_max_by_hand() -> None:
+    """Positive ln 3, negatives 0 and ln 3: their softmax weighs 1/4 and 3/4.
+
+    sigmoid(ln 3 - 0) = 3/4 and sigmoid(0) = 1/2: 1/4 * 3/4 + 3/4 * 1/2 = 9/16.
+    Penalty: 3/4 (ln 3)^2, times bpreg. Without the second negative: -ln(3/4), penalty 0.
+    The score of a negative moves the weights too: d(-ln likelihood) / d(negative 0) =
+    -(w0 (s0 - 9/16) - w0 s0 (1 - s0)) / (9/16) = -(1/4 * 3/16 - 1/4 * 3/16) / (9/16) = 0.
+    """
+    positive = torch.tensor([math.log(3)])
+    negative = torch.tensor([[0.0, math.log(3)]], requires_grad=True)
+    plain = bpr_max(positive, negative, excluded=NONE, bpreg=0.0)
+    assert plain.item() == pytest.approx(math.log(16 / 9), abs=1e-6)
+    plain.backward()  # type: ignore[no-untyped-call]
+    assert negative.grad is not None
+    assert negative.grad[0, 0].item() == pytest.approx(0.0, abs=1e-7)
+    loss = bpr_max(positive, negative, excluded=NONE, bpreg=0.5)
+    assert loss.item() == pytest.approx(math.log(16 / 9) + 0.375 * math.log(3) ** 2, abs=1e-6)
+    loss = bpr_max(positive, negative, excluded=torch.tensor([[False, True]]), bpreg=0.5)
+    assert loss.item() == pytest.approx(math.log(4 / 3), abs=1e-6)
+
+
+def test_weighted_softmax_by_hand() -> None:
+    """exp: positive 2, negatives 1 and 5: 1 - P = 6/8, surplus = ln(6/2).
+
+    The gradient at the positive is -(1 - P); at the negatives it shares 1 - P as 1 to 5.
+    """
+    positive = torch.tensor([math.log(2)], requires_grad=True)
+    negative = torch.tensor([[0.0, math.log(5)]], requires_grad=True)
+    loss = weighted_softmax(positive, negative, excluded=NONE)
+    assert loss.item() == pytest.approx(0.75 * math.log(3), abs=1e-6)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert positive.grad is not None
+    assert negative.grad is not None
+    assert positive.grad.item() == pytest.approx(-0.75)
+    assert negative.grad[0].tolist() == pytest.approx([0.125, 0.625])
+
+
+def test_logq_forms_by_hand() -> None:
+    """6 draws by q = 1/3 (the positive), 1/2 (a) and 1/6 (b): expected counts 2, 3 and 1.
+
+    Drawn are + + + a a b; the first three are excluded. weighted: Q'_a = 1/2 / (1 - 1/3) = 3/4 and
+    Q'_b = 1/4, times the 3 that are left: 9/4 and 3/4.
+    """
+    expected = {"negatives": (1, 3, 1), "both": (2, 3, 1), "weighted": (1, 9 / 4, 3 / 4)}
+    for form, counts in expected.items():
+        positive, negative = logq_scores(
+            torch.tensor([5.0]),
+            torch.full((1, 6), 7.0),
+            excluded=torch.tensor([[True, True, True, False, False, False]]),
+            form=form,
+            positive_count=torch.tensor([2.0]),
+            negative_count=torch.tensor([2.0, 2.0, 2.0, 3.0, 3.0, 1.0]),
+        )
+        found = [positive.item(), negative[0, 3].item(), negative[0, 5].item()]
+        wanted = [score - math.log(n) for score, n in zip((5, 7, 7), counts, strict=True)]
+        assert found == pytest.approx(wanted, abs=1e-6), form
+
+
+@pytest.mark.parametrize("loss", PAIR_LOSSES, ids=str)
 def test_a_row_of_excluded_negatives_costs_no_nan(loss: object) -> None:
     positive = torch.tensor([0.5], requires_grad=True)
     value = loss(positive, torch.zeros(1, 2), excluded=torch.ones(1, 2, dtype=torch.bool))  # type: ignore[operator]
@@ -112,7 +197,7 @@ def test_a_row_of_excluded_negatives_costs_no_nan(loss: object) -> None:
     assert torch.isfinite(positive.grad).all()
 
 
-@pytest.mark.parametrize("loss", [sampled_softmax, bpr, bce])
+@pytest.mark.parametrize("loss", PAIR_LOSSES, ids=str)
 def test_weights_multiply_rows(loss: object) -> None:
     positive, negative = torch.tensor([0.3, -1.0]), torch.tensor([[0.1, 0.7], [0.2, -0.4]])
     excluded = torch.zeros(2, 2, dtype=torch.bool)

@@ -13,9 +13,9 @@ import rechub_cli
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
 from rechub_cli.trainers.checkpoint import load_checkpoint
-from rechub_cli.trainers.match_trainer import MatchTrainer, parse_mode
+from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
-from rechub_cli.trainers.steps import NegativeOptions
+from rechub_cli.trainers.options import parse_mode
 from tests.contract.conftest import make_model
 
 Rows = list[tuple[dict[str, Tensor], Tensor]]
@@ -206,22 +206,3 @@ def test_schedules_by_hand() -> None:
             optimizer.step()
             schedule.step()
         assert rates == pytest.approx(expected)
-
-
-@pytest.mark.parametrize("sampler", ["uniform", "popularity", "in_batch", "mixed"])
-@pytest.mark.parametrize("mode", ["pointwise", "pairwise", "listwise"])
-def test_every_sampler_trains_in_every_mode(mode: str, sampler: str, tiny: MatchData) -> None:
-    negatives = NegativeOptions(sampler, None if sampler == "in_batch" else 8)
-    trainer = MatchTrainer(
-        make_model("mind", tiny), mode, {"lr": 0.02}, 6, negatives=negatives, batch_size=16
-    )
-    history = trainer.fit(tiny)
-    assert history[-1].loss < history[0].loss
-
-
-def test_full_softmax_is_listwise_only(tiny: MatchData) -> None:
-    trainer = MatchTrainer(
-        make_model("dssm", tiny), "pairwise", negatives=NegativeOptions("full"), n_epoch=1
-    )
-    with pytest.raises(ConfigError, match="listwise mode only"):
-        trainer.fit(tiny)

@@ -7,8 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from rechub_cli.errors import ConfigError
-from rechub_cli.trainers.losses import corrected, full_softmax, sampled_softmax
-from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
+from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, hardest
 
 COUNTS = torch.tensor([8, 4, 0, 2, 2])
 ITEMS = torch.tensor([0, 1, 3, 4])  # row 2 was never trained
@@ -38,26 +37,27 @@ def sampler(kind: str, num: int = 6, alpha: float = 1.0) -> NegativeSampler:
 )
 def test_shapes(kind: str, shared: bool, shape: tuple[int, ...]) -> None:
     drawn = sampler(kind).draw(TARGET, generator(), shared=shared)
-    assert tuple(drawn.rows.shape) == shape
-    assert not (drawn.rows == 2).any()
+    assert tuple(drawn.shape) == shape
+    assert not (drawn == 2).any()
 
 
 def test_expected_counts_by_hand() -> None:
+    """6 draws over 4 items, 3 rows a batch; of 16 events the items have 8, 4, 2, 2."""
     expect = {
-        "uniform": [1.5, 1.5, 0, 1.5, 1.5],
-        "popularity": [3, 1.5, 0, 0.75, 0.75],
-        "in_batch": [1.5, 0.75, 0, 0.375, 0.375],
-        "mixed": [3, 2.25, 0, 1.875, 1.875],
+        "uniform": [1.5, 1.5, 1.5, 1.5],
+        "popularity": [3, 1.5, 0.75, 0.75],
+        "in_batch": [1.5, 0.75, 0.375, 0.375],
+        "mixed": [3, 2.25, 1.875, 1.875],
     }
     for kind, values in expect.items():
-        drawn = sampler(kind).draw(TARGET, generator(), shared=True)
-        assert_close(drawn.expected, torch.tensor(values, dtype=torch.float32))
+        found = sampler(kind).expected(ITEMS, batch_size=3)
+        assert_close(found, torch.tensor(values, dtype=torch.float32))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_popularity_is_drawn_in_proportion(alpha: float) -> None:
     drawn = sampler("popularity", num=40_000, alpha=alpha).draw(TARGET, generator(), shared=True)
-    share = torch.bincount(drawn.rows, minlength=5) / 40_000
+    share = torch.bincount(drawn, minlength=5) / 40_000
     wanted = COUNTS.float() ** alpha
     wanted[2] = 0
     assert_close(share, wanted / wanted.sum(), atol=0.01, rtol=0)
@@ -65,34 +65,35 @@ def test_popularity_is_drawn_in_proportion(alpha: float) -> None:
 
 def test_draws_are_fresh_and_seeded() -> None:
     one, again = generator(1), generator(1)
-    first, second = (sampler("uniform").draw(TARGET, one, shared=True).rows for _ in range(2))
+    first, second = (sampler("uniform").draw(TARGET, one, shared=True) for _ in range(2))
     assert not torch.equal(first, second)
-    assert torch.equal(sampler("uniform").draw(TARGET, again, shared=True).rows, first)
+    assert torch.equal(sampler("uniform").draw(TARGET, again, shared=True), first)
 
 
-@pytest.mark.parametrize("kind", ["uniform", "popularity", "in_batch", "mixed"])
-def test_sampled_loss_with_logq_tends_to_the_full_softmax(kind: str) -> None:
-    """Value and gradient over 200 draws; without the correction both are far off."""
-    noise = generator(2)
-    items = torch.randn(40, 8, generator=noise)
-    counts = torch.randint(1, 60, (40,), generator=noise)
-    queries, target = torch.randn(16, 8, generator=noise), torch.arange(16)
-    drawing = NegativeSampler(kind, torch.arange(40), counts, num_negatives=2000)
-    pool = torch.multinomial(counts.float(), 200 * 2000, replacement=True, generator=noise)
-    values: dict[bool, list[torch.Tensor]] = {True: [], False: []}
-    scores = queries @ items.T
-    for step in range(200):
-        batch = pool[step * 2000 : (step + 1) * 2000]  # in-batch: the other rows of a large batch
-        drawn = drawing.draw(batch, noise, shared=True)
-        excluded = drawn.rows == target.unsqueeze(1)
-        for logq, out in values.items():
-            positive, negative = scores[torch.arange(16), target], scores[:, drawn.rows]
-            if logq:
-                negative = corrected(negative, drawn.expected[drawn.rows])
-            out.append(sampled_softmax(positive, negative, excluded=excluded))
-    exact = full_softmax(queries, items, target, temperature=1.0)
-    assert abs(torch.stack(values[True]).mean() - exact) < 0.01
-    assert abs(torch.stack(values[False]).mean() - exact) > 1.0
+def test_hard_pools_are_distinct_and_of_trained_items() -> None:
+    drawing = NegativeSampler("hard", ITEMS, COUNTS, num_negatives=1, pool_size=3)
+    first, second = (drawing.draw(TARGET, generator(seed), shared=False) for seed in (1, 2))
+    assert first.unique().shape == (3,)
+    assert not (first == 2).any()
+    assert sorted(first.tolist()) != sorted(second.tolist())
+    assert torch.equal(drawing.draw(TARGET, generator(1), shared=True), first)
+    whole = NegativeSampler("hard", ITEMS, COUNTS, num_negatives=1, pool_size=100)
+    assert sorted(whole.draw(TARGET, generator(), shared=True).tolist()) == ITEMS.tolist()
+
+
+def test_the_hardest_are_the_highest_that_are_allowed() -> None:
+    scores = torch.tensor([[0.1, 0.9, 0.5, 0.7], [4.0, 3.0, 2.0, 1.0]], requires_grad=True)
+    excluded = torch.tensor([[False, True, False, False], [True, True, True, False]])
+    kept, out = hardest(scores, excluded, 2)
+    assert kept[0].tolist() == pytest.approx([0.7, 0.5])
+    assert not out[0].any()
+    # Two are asked for and one is allowed: the other does not count.
+    assert kept[1, 0].item() == 1.0
+    assert out[1].tolist() == [False, True]
+    kept[0].sum().backward()  # type: ignore[no-untyped-call]
+    assert scores.grad is not None
+    assert scores.grad[0].tolist() == [0.0, 0.0, 1.0, 1.0]
+    assert hardest(scores, excluded, 9)[0].shape == (2, 4)
 
 
 def test_known_pairs() -> None:

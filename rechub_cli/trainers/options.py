@@ -1,0 +1,194 @@
+"""Losses, samplers and logQ forms by name, and which of them go together.
+
+The shell's schema and the Python constructors apply the same rules, so both refuse alike. A rule
+is (it is broken, "key|what is wrong"). No torch here: the shell reads this before it needs any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rechub_cli.errors import ConfigError
+from rechub_cli.suggest import did_you_mean
+
+LOSSES = {"pointwise": ("bce", "gbce"), "pairwise": ("bpr", "bpr_max"), "listwise": ("softmax",)}
+MODES = tuple(LOSSES)
+SAMPLERS = ("full", "uniform", "popularity", "in_batch", "mixed", "hard")
+DRAWN = ("uniform", "popularity", "mixed", "hard")
+LOGQ = ("none", "negatives", "both", "weighted")
+
+Rule = tuple[bool, str]
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """name: bce | gbce (pointwise), bpr | bpr_max (pairwise), softmax (listwise).
+
+    gbce_t: gbce's calibration, 0 (plain BCE) to 1. bpreg: weight >= 0 of bpr_max's penalty on the
+    negatives' scores. Raises ConfigError on what the loss needs or ignores.
+    """
+
+    name: str
+    gbce_t: float | None = None
+    bpreg: float | None = None
+
+    def __post_init__(self) -> None:
+        _known("loss", self.name, [name for names in LOSSES.values() for name in names])
+        check(self, *loss_rules(self.name, gbce_t=self.gbce_t, bpreg=self.bpreg))
+
+
+@dataclass(frozen=True)
+class NegativeOptions:
+    """sampler: full (listwise only) | uniform | popularity | in_batch | mixed | hard.
+
+    num_negatives: drawn a row (pointwise, pairwise) or a step (listwise); of hard, kept a row.
+    alpha: popularity draws in proportion to count^alpha; None: 1. pool_size: random items a step
+    among which hard finds the highest-scoring. logq (listwise): see ``losses.logq_scores``; None:
+    negatives, and none for hard. Raises ConfigError on what the sampler needs or ignores.
+    """
+
+    sampler: str
+    num_negatives: int | None = None
+    alpha: float | None = None
+    logq: str | None = None
+    pool_size: int | None = None
+
+    def __post_init__(self) -> None:
+        _known("sampler", self.sampler, SAMPLERS)
+        if self.logq is not None:
+            _known("logq", self.logq, LOGQ)
+        check(self, *sampler_rules(**vars(self)))
+
+
+def parse_mode(mode: int | str) -> str:
+    """The mode's name. Raises ConfigError for another than 0, 1, 2 or the names."""
+    if mode in MODES:
+        return str(mode)
+    if isinstance(mode, int) and not isinstance(mode, bool) and 0 <= mode < len(MODES):
+        return MODES[mode]
+    raise ConfigError(
+        f"mode={mode!r}; allowed: 0 or 'pointwise', 1 or 'pairwise', 2 or 'listwise'."
+        + did_you_mean(str(mode), MODES)
+    )
+
+
+def loss_rules(name: str, *, gbce_t: float | None = None, bpreg: float | None = None) -> list[Rule]:
+    """What a loss needs and what it would ignore."""
+    return [
+        (name == "gbce" and gbce_t is None, "gbce_t|is needed with loss=gbce, e.g. 0.75"),
+        (name != "gbce" and gbce_t is not None, f"gbce_t|is ignored by loss={name}: use loss=gbce"),
+        (gbce_t is not None and not 0 <= gbce_t <= 1, "gbce_t|is not in the allowed 0..1"),
+        (name == "bpr_max" and bpreg is None, "bpreg|is needed with loss=bpr_max, e.g. 1.0"),
+        (
+            name != "bpr_max" and bpreg is not None,
+            f"bpreg|is ignored by loss={name}: use loss=bpr_max",
+        ),
+        (bpreg is not None and not bpreg >= 0, "bpreg|is below the allowed 0"),
+    ]
+
+
+def sampler_rules(
+    sampler: str,
+    *,
+    num_negatives: int | None,
+    alpha: float | None,
+    pool_size: int | None,
+    logq: str | None = None,
+) -> list[Rule]:
+    """What a sampler needs and what it would ignore."""
+    drawn, hard = sampler in DRAWN, sampler == "hard"
+    return [
+        (
+            drawn and num_negatives is None,
+            f"num_negatives|is needed with sampler={sampler}, e.g. 32",
+        ),
+        (
+            not drawn and num_negatives is not None,
+            f"num_negatives|is ignored by sampler={sampler}: set it to null, or use "
+            f"sampler={' or '.join(DRAWN)}",
+        ),
+        (num_negatives is not None and num_negatives < 1, "num_negatives|is below the allowed 1"),
+        (
+            sampler != "popularity" and alpha is not None,
+            f"alpha|is ignored by sampler={sampler}; it works with popularity",
+        ),
+        (alpha is not None and not alpha >= 0, "alpha|is below the allowed 0"),
+        (hard and pool_size is None, "pool_size|is needed with sampler=hard, e.g. 512"),
+        (
+            not hard and pool_size is not None,
+            f"pool_size|is ignored by sampler={sampler}; it works with hard",
+        ),
+        (
+            hard and pool_size is not None and pool_size < (num_negatives or 1),
+            f"pool_size|is below num_negatives={num_negatives}, which are chosen out of the pool",
+        ),
+        (
+            sampler == "full" and logq is not None,
+            "logq|is ignored by sampler=full, which samples nothing",
+        ),
+        (
+            hard and logq not in (None, "none"),
+            "logq|is undefined for sampler=hard: what the model itself picks has no known expected "
+            "count; allowed: null, none",
+        ),
+    ]
+
+
+def loss_rule(mode: str, loss: str) -> Rule:
+    """A loss belongs to one mode."""
+    home = next((m for m, names in LOSSES.items() if loss in names), None)
+    return (
+        home not in (None, mode),
+        f"loss|is a loss of mode {home}; {mode} has {' and '.join(LOSSES[mode])}",
+    )
+
+
+def sampler_rule(mode: str, loss: str, sampler: str) -> Rule:
+    """Which losses a sampler serves."""
+    if sampler == "full":
+        return (
+            mode != "listwise",
+            "sampler|works in listwise mode only: the softmax alone compares a positive with the "
+            f"whole catalogue at once; allowed in {mode}: {', '.join(SAMPLERS[1:])}",
+        )
+    return (
+        loss == "gbce" and sampler != "uniform",
+        "sampler|does not go with loss=gbce, whose calibration is derived for uniform draws: use "
+        "sampler=uniform, or loss=bce",
+    )
+
+
+def check_together(mode: str, loss: LossOptions, negatives: NegativeOptions) -> None:
+    """Raise ConfigError where mode, loss and negatives do not go together."""
+    check({"loss": loss.name}, loss_rule(mode, loss.name))
+    check(
+        negatives,
+        sampler_rule(mode, loss.name, negatives.sampler),
+        (
+            mode != "listwise" and negatives.logq is not None,
+            f"logq|is ignored by mode {mode}: it corrects the softmax of mode listwise",
+        ),
+    )
+
+
+def check(found: object, *rules: Rule) -> None:
+    """Raise one ConfigError of all broken rules. found: has the keys that they speak of."""
+    values = found if isinstance(found, dict) else vars(found)
+    broken = [text.split("|", 1) for wrong, text in rules if wrong]
+    if broken:
+        raise ConfigError("\n".join(f"{key}={values[key]!r} {text}" for key, text in broken))
+
+
+def _known(key: str, value: str, allowed: Iterable[str]) -> None:
+    if value not in (allowed := list(allowed)):
+        near = did_you_mean(str(value), allowed)
+        raise ConfigError(f"{key}={value!r}; allowed: {', '.join(allowed)}.{near}")
+
+
+DEFAULT_LOSS = {mode: LossOptions(names[0]) for mode, names in LOSSES.items()}
+DEFAULT_NEGATIVES = {
+    "pointwise": NegativeOptions("uniform", 32),
+    "pairwise": NegativeOptions("uniform", 32),
+    "listwise": NegativeOptions("full"),
+}

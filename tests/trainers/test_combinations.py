@@ -1,0 +1,203 @@
+"""Mode x loss x sampler x option: each works or is refused, as README's table says."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from rechub_cli.config import trainer_schema
+from rechub_cli.config.locate import conf_dir
+from rechub_cli.config.origin import Origin
+from rechub_cli.config.resolve import find_issues
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.errors import ConfigError
+from rechub_cli.trainers.match_trainer import MatchTrainer
+from rechub_cli.trainers.options import (
+    DEFAULT_LOSS,
+    DEFAULT_NEGATIVES,
+    LOGQ,
+    LOSSES,
+    MODES,
+    SAMPLERS,
+    LossOptions,
+    NegativeOptions,
+)
+from tests.conftest import ROOT
+from tests.contract.conftest import make_model
+
+Choice = dict[str, Any]
+LOSS_KEYS, NEGATIVES_KEYS = ("gbce_t", "bpreg"), ("num_negatives", "alpha", "pool_size")
+SCHEMAS = {
+    "pointwise": trainer_schema.PointwiseTrainer,
+    "pairwise": trainer_schema.PairwiseTrainer,
+    "listwise": trainer_schema.ListwiseTrainer,
+}
+
+
+def readme_table() -> dict[tuple[str, str, str], bool]:
+    """(loss, sampler, logq) -> whether README says that it works."""
+    text = (ROOT / "README.md").read_text()
+    rows = [
+        [cell.strip() for cell in line.strip("|\n ").split("|")]
+        for line in text[text.index("| sampler |") :].split("\n\n", 1)[0].splitlines()
+    ]
+    head = [cell.split()[-1] for cell in rows[0]]
+    table = {}
+    for row in rows[2:]:
+        forms = row[-1].split(";")[0].split(", ")
+        for loss, verdict in zip(head[1:-1], row[1:-1], strict=True):
+            assert re.fullmatch(r"works|refused \([ab]\)", verdict)
+            for logq in ("null", *LOGQ):
+                allowed = logq in (forms if loss == "softmax" else ("null",))
+                table[loss, row[0], logq] = verdict == "works" and allowed
+    return table
+
+
+def choice_of(mode: str, loss: str, sampler: str, logq: str | None) -> Choice:
+    """The combination with the options that it needs."""
+    return {
+        "mode": mode,
+        "loss": loss,
+        "sampler": sampler,
+        "logq": logq,
+        "gbce_t": 0.75 if loss == "gbce" else None,
+        "bpreg": 0.5 if loss == "bpr_max" else None,
+        "num_negatives": None if sampler in ("full", "in_batch") else 4,
+        "pool_size": 8 if sampler == "hard" else None,
+        "alpha": None,
+    }
+
+
+def from_python(choice: Choice, data: MatchData) -> MatchTrainer:
+    return MatchTrainer(
+        make_model("youtube_dnn", data),
+        choice["mode"],
+        loss=LossOptions(choice["loss"], **{key: choice[key] for key in LOSS_KEYS}),
+        negatives=NegativeOptions(
+            choice["sampler"], logq=choice["logq"], **{key: choice[key] for key in NEGATIVES_KEYS}
+        ),
+        batch_size=16,
+    )
+
+
+def from_the_shell(choice: Choice) -> list[str]:
+    """What the schema finds wrong."""
+    values = yaml.safe_load((conf_dir() / "trainer" / f"{choice['mode']}.yaml").read_text())
+    values["loss"] = choice["loss"]
+    values["negatives"]["sampler"] = choice["sampler"]
+    for key, part in [
+        *((key, values) for key in LOSS_KEYS),
+        *((key, values["negatives"]) for key in (*NEGATIVES_KEYS, "logq")),
+    ]:
+        if key in part or choice[key] is not None:
+            part[key] = choice[key]
+    return [str(i) for i in find_issues(SCHEMAS[choice["mode"]], values, origin=Origin())]
+
+
+def refusal(choice: Choice, data: MatchData) -> str:
+    try:
+        from_python(choice, data)
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+ALL = list(itertools.product(MODES, sum(LOSSES.values(), ()), SAMPLERS, (None, *LOGQ)))
+
+
+def test_each_works_or_is_refused_as_the_readme_says(tiny: MatchData) -> None:
+    """The shell and Python refuse the same; what they let through takes a step."""
+    table = readme_table()
+    for mode, loss, sampler, logq in ALL:
+        choice = choice_of(mode, loss, sampler, logq)
+        works = loss in LOSSES[mode] and table[loss, sampler, logq or "null"]
+        shell, python = from_the_shell(choice), refusal(choice, tiny)
+        assert (not shell) == (not python) == works, (choice, shell, python)
+        if works:
+            trainer = from_python(choice, tiny)
+            loss_value, _ = next(iter(trainer._steps(tiny).losses(1)))
+            loss_value.backward()  # type: ignore[no-untyped-call]
+            grads = [p.grad for p in trainer.model.parameters()]
+            assert all(g is not None and torch.isfinite(g).all() for g in grads), choice
+            assert any(g is not None and g.abs().sum() > 0 for g in grads), choice
+
+
+def test_each_option_is_needed_or_refused(tiny: MatchData) -> None:
+    """An option that the choice ignores is refused when given, one that it needs when left out."""
+    given = {"gbce_t": 0.5, "bpreg": 0.5, "num_negatives": 4, "alpha": 0.5, "pool_size": 8}
+    for (loss, sampler, logq), works in readme_table().items():
+        mode = next(m for m, names in LOSSES.items() if loss in names)
+        if not works or logq != "null":
+            continue
+        choice = choice_of(mode, loss, sampler, None)
+        for key, value in given.items():
+            turned = {**choice, key: value if choice[key] is None else None}
+            shell, python = from_the_shell(turned), refusal(turned, tiny)
+            if (key, sampler) == ("alpha", "popularity"):
+                assert (shell, python) == ([], ""), turned
+            else:
+                assert any(key in line for line in shell), turned
+                assert key in python, turned
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"loss": "bpr"}, "is a loss of mode pairwise; pointwise has bce and gbce"),
+        ({"loss": "gbce", "gbce_t": 0.5, "sampler": "popularity"}, "derived for uniform draws"),
+        ({"sampler": "full", "num_negatives": None}, "whole catalogue at once"),
+        ({"sampler": "hard", "pool_size": 3}, "is below num_negatives=4"),
+        ({"num_negatives": 0}, "num_negatives"),
+        ({"sampler": "popularity", "alpha": -1.0}, "alpha"),
+        ({"loss": "gbce", "gbce_t": 1.5}, "gbce_t"),
+        ({"loss": "bce", "gbce_t": 0.5}, "is ignored by loss=bce"),
+        ({"sampler": "unifrom"}, "Did you mean 'uniform'?"),
+        ({"loss": "bcee"}, "Did you mean 'bce'?"),
+        ({"mode": "listwise", "loss": "softmax", "logq": "yi"}, "logq"),
+        (
+            {"mode": "listwise", "loss": "softmax", "sampler": "hard", "pool_size": 9}
+            | {"logq": "both"},
+            "has no known expected count",
+        ),
+        ({"mode": "pairwise", "loss": "bpr_max", "bpreg": -0.1}, "bpreg"),
+    ],
+)
+def test_both_doors_give_the_reason(changes: Choice, reason: str, tiny: MatchData) -> None:
+    choice = {**choice_of("pointwise", "bce", "uniform", None), **changes}
+    assert any(reason in line for line in from_the_shell(choice)), from_the_shell(choice)
+    assert reason in refusal(choice, tiny)
+
+
+def test_all_problems_of_the_group_come_at_once() -> None:
+    choice = choice_of("pointwise", "gbce", "hard", None)
+    found = from_the_shell({**choice, "gbce_t": None, "pool_size": None})
+    assert sorted(line.split(":")[0] for line in found) == ["gbce_t", "negatives.pool_size"]
+
+
+def test_gbce_cannot_draw_more_than_there_are_others(tiny: MatchData) -> None:
+    choice = {**choice_of("pointwise", "gbce", "uniform", None), "num_negatives": 20}
+    with pytest.raises(ConfigError, match="num_negatives=20 over 20 items"):
+        from_python(choice, tiny).fit(tiny)
+
+
+def test_rows_of_a_loader_bring_their_own_negatives(tiny: MatchData) -> None:
+    model = make_model("youtube_dnn", tiny)
+    with pytest.raises(ConfigError, match="ignored for a DataLoader"):
+        MatchTrainer(model, "pairwise", negatives=NegativeOptions("in_batch")).fit([])
+    with pytest.raises(ConfigError, match="needs the size of the catalogue"):
+        MatchTrainer(model, loss=LossOptions("gbce", gbce_t=0.5)).fit([])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_python_s_defaults_are_the_shipped_ones(mode: str) -> None:
+    shipped = yaml.safe_load((Path(conf_dir()) / "trainer" / f"{mode}.yaml").read_text())
+    assert vars(DEFAULT_NEGATIVES[mode]) == {"logq": None, **shipped["negatives"]}
+    loss = vars(DEFAULT_LOSS[mode])
+    assert loss["name"] == shipped["loss"]
+    assert all(shipped.get(key) == loss[key] for key in LOSS_KEYS)
