@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 import rechub_cli
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
+from rechub_cli.layers.dropout import Dropout
 from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
@@ -166,7 +167,7 @@ def test_accumulated_batches_are_one_step() -> None:
     ]
     for module in (big, small):
         for layer in module.modules():
-            if isinstance(layer, torch.nn.Dropout):
+            if isinstance(layer, Dropout):
                 layer.p = 0.0
     MatchTrainer(big, 0, {"name": "sgd", "lr": 0.1}, 1).fit([(features, label)])
     MatchTrainer(small, 0, {"name": "sgd", "lr": 0.1}, 1, accumulate=2).fit(halves)
