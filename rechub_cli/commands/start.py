@@ -22,13 +22,16 @@ def say(text: str) -> None:
 
 
 def train(config: RunConfig, run_dir: Path, origin: Origin) -> None:
+    recipe = f"recipe={origin.recipe.stem} " if origin.recipe else ""
     say(
-        f"train  model={config.model.name} data={config.data.name} "
+        f"train  {recipe}model={config.model.name} data={config.data.name} "
         f"trainer={config.trainer.mode} seed={config.seed} -> {run_dir}"
     )
     from rechub_cli.commands import train as command
 
-    command.run(with_absolute_paths(config), run_dir, overrides=origin.overrides)
+    command.run(
+        with_absolute_paths(config), run_dir, overrides=origin.overrides, recipe=origin.recipe
+    )
 
 
 def check(config: RunConfig, run_dir: Path, origin: Origin) -> None:

@@ -22,6 +22,7 @@ from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import ConsoleReporter, result_console
+from rechub_cli.recipes import Verdict, judge
 from rechub_cli.runs import (
     EPOCHS,
     MANIFEST,
@@ -40,8 +41,17 @@ from rechub_cli.trainers.reporter import EpochResult
 from rechub_cli.trainers.sanity import RunWarning, below_floor
 
 
-def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> None:
-    """Train, rank beside both baselines, export, and write the run directory."""
+def run(
+    config: RunConfig,
+    run_dir: Path,
+    *,
+    overrides: Sequence[str] = (),
+    recipe: Path | None = None,
+) -> None:
+    """Train, rank beside both baselines, export, and write the run directory.
+
+    recipe: the YAML file of the recipe that the config came from, to hold the figures against.
+    """
     started = time.perf_counter()
     console = result_console()
     pick_device(config.trainer.device)  # refused before anything is read or written
@@ -54,7 +64,8 @@ def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> N
     seconds = time.perf_counter() - started
     metrics = measure(config, trainer, data, world)
     write_json(run_dir / METRICS, metrics)
-    warnings = find_warnings(config, trainer, data, metrics)
+    verdict = None if recipe is None else judge(recipe, config, data.raw.identity, metrics["test"])
+    warnings = find_warnings(config, trainer, data, metrics, verdict)
     marks = fingerprint(config, data)
     files = [run_dir / METRICS, run_dir / "checkpoints" / "best"]
     parity = None
@@ -73,6 +84,7 @@ def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> N
         {
             "fingerprint": marks,
             "protocol": protocol(config, data),
+            "recipe": None if verdict is None else asdict(verdict),
             "interactions": None if data.raw.identity is None else asdict(data.raw.identity),
             "features": data.encoded.schema.to_json(),
             "parity": parity,
@@ -86,6 +98,8 @@ def run(config: RunConfig, run_dir: Path, *, overrides: Sequence[str] = ()) -> N
         },
     )
     print_result(console, config, metrics, [*files, run_dir / MANIFEST], warnings)
+    if verdict is not None and not verdict.shortfall():
+        console.print(str(verdict))
 
 
 def fit(
@@ -150,7 +164,11 @@ def measure(
 
 
 def find_warnings(
-    config: RunConfig, trainer: MatchTrainer, data: MatchData, metrics: dict[str, Any]
+    config: RunConfig,
+    trainer: MatchTrainer,
+    data: MatchData,
+    metrics: dict[str, Any],
+    verdict: Verdict | None,
 ) -> list[RunWarning]:
     """What training warned of, and what the final metrics say."""
     floor = below_floor(
@@ -161,7 +179,8 @@ def find_warnings(
     )
     interests = metrics.get("interests")
     collapse = None if interests is None else collapsed_interests(interests)
-    return [*trainer.warnings, *filter(None, [floor, collapse])]
+    shortfall = None if verdict is None else verdict.shortfall()
+    return [*trainer.warnings, *filter(None, [floor, collapse, shortfall])]
 
 
 def print_data(console: Console, data: MatchData) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rechub_cli.errors import RechubError
-from rechub_cli.shell.options import GROUPS, options_of
+from rechub_cli.shell.options import SELECTABLE, options_of
 from rechub_cli.suggest import did_you_mean
 
 WITH_VALUE = (
@@ -83,8 +83,8 @@ def parse(words: list[str]) -> Arguments:
 def _override(word: str) -> str:
     name = word.lstrip("+~").split("=", 1)[0]
     if not name.strip() or ("=" not in word and not word.startswith("~")):
-        groups = [group for group in GROUPS if word in options_of(group)]
+        groups = [group for group in SELECTABLE if word in options_of(group)]
         meant = f"{groups[0]}={word}" if groups else f"{name or 'KEY'}=VALUE"
         raise RechubError(f"{word!r} is neither a flag nor KEY=VALUE; did you mean {meant}?")
-    # Every group has an option by default, which Hydra adds no second one to.
-    return word.lstrip("+") if word.startswith("+") and name in GROUPS else word
+    # Every group stands in the defaults, perhaps as null: Hydra adds no second option to it.
+    return word.lstrip("+") if word.startswith("+") and name in SELECTABLE else word

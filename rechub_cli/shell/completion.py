@@ -7,7 +7,7 @@ from rechub_cli.errors import RechubError
 from rechub_cli.shell.help import VERBS
 from rechub_cli.shell.options import (
     DATA_SETS,
-    GROUPS,
+    SELECTABLE,
     Key,
     all_keys,
     chosen_options,
@@ -76,12 +76,12 @@ def _candidates(before: list[str], current: str) -> list[str]:
 def _run_candidates(before: list[str], current: str) -> list[str]:
     own = config_dir(before)
     group, equals, value = current.partition("=")
-    if equals and group in GROUPS:
-        options = {**options_of(group), **(options_of(group, own) if own else {})}
+    if equals and group in SELECTABLE:
+        options = options_of(group, own)
         earlier = value[: value.rfind(",") + 1]  # of a sweep: model=mind,ds
         return [f"{group}={earlier}{option} " for option in options]
     keys = all_keys(chosen_options(before), own)
-    return [*([] if equals else [f"{g}=" for g in GROUPS]), *_settings(keys, current)]
+    return [*([] if equals else [f"{g}=" for g in SELECTABLE]), *_settings(keys, current)]
 
 
 def _settings(keys: list[Key], current: str) -> list[str]:

@@ -15,11 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from rechub_cli.config.locate import conf_dir
 from rechub_cli.config.node import Node
-from rechub_cli.config.origin import GROUPS, Origin
+from rechub_cli.config.origin import Origin
 from rechub_cli.config.resolve import Issue, find_issues, report
 from rechub_cli.errors import ConfigError
 from rechub_cli.shell.arguments import Arguments
-from rechub_cli.shell.options import options_of
+from rechub_cli.shell.options import SELECTABLE, options_of
 from rechub_cli.suggest import did_you_mean
 
 REFUSALS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -40,13 +40,14 @@ def origin_of(settings: Any, overrides: Sequence[str]) -> Origin:
     """Where values come from. settings: the ``hydra`` node of a composed config."""
     folders = [Path(s.path) for s in settings.runtime.config_sources if s.schema == "file"]
     files = {}
-    for group in GROUPS:
+    for group in SELECTABLE:
         for folder in reversed(folders):
             file = folder / group / f"{settings.runtime.choices.get(group)}.yaml"
             if file.is_file():
                 files[group] = file
     roots = [f / f"{name}.yaml" for name in (settings.job.config_name, "train") for f in folders]
-    return Origin(overrides, files, [root for root in roots if root.is_file()])
+    recipe = files.pop("recipe", None)
+    return Origin(overrides, files, [root for root in roots if root.is_file()], recipe)
 
 
 def diagnose(arguments: Arguments, *, root: str, schema: type[Node]) -> ConfigError | None:
@@ -126,10 +127,13 @@ def _override_issue(
     origin = f"override {override!r}"
     if isinstance(error, yaml.YAMLError):
         return Issue(name, f"not readable as YAML: {' '.join(str(error).split())}", origin)
-    if name in composed.hydra.runtime.choices and name in GROUPS:
-        allowed = {**options_of(name), **(options_of(name, folder) if folder else {})}
+    selectable = name in SELECTABLE and name in composed.hydra.runtime.choices
+    allowed = options_of(name, folder) if selectable else {}
+    if allowed and value not in allowed:
         text = f"no option {value!r}; allowed: {', '.join(allowed)}.{did_you_mean(value, allowed)}"
         return Issue(name, text, origin)
+    if allowed:
+        return Issue(name, _first_line(error), origin)
     if name.rsplit(".", 1)[-1] == "_target_":
         text = "is refused: a config names no Python object, only registered names"
         return Issue(name, text, origin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rechub_cli.config.locate import conf_dir
 from rechub_cli.shell.options import (
-    GROUPS,
+    SELECTABLE,
     Key,
     all_keys,
     chosen_options,
@@ -42,6 +42,7 @@ EXAMPLES = {
         "rechub train model=dssm data=table data.path=events/ data.columns.user=visitor "
         "data.columns.item=sku data.columns.timestamp=ts",
         "rechub train -m model=mind,youtube_dnn,dssm trainer=listwise,pairwise seed=0,1,2",
+        "rechub train recipe=ml_100k_mind data.path=ml-100k",
     ),
     "check": (
         "rechub check data=ml_100k data.path=ml-100k",
@@ -96,12 +97,13 @@ def verb_help(verb: str, words: list[str]) -> str:
 def _groups(words: list[str]) -> str:
     own, chosen = config_dir(words), chosen_options(words)
     lines = ["groups: GROUP=OPTION (* is the default)"]
-    for group in GROUPS:
+    for group in SELECTABLE:
         lines.append(f"  {group}")
-        options = {**options_of(group), **(options_of(group, own) if own else {})}
+        options = options_of(group, own)
+        width = max(12, *map(len, options)) + 1
         for option, text in options.items():
             mark = "*" if option == default_option(group) else " "
-            lines.append(f"   {mark}{option:<13}{text}")
+            lines.append(f"   {mark}{option:<{width}}{text}")
     lines += ["", f"keys of {' '.join(f'{g}={o}' for g, o in chosen.items()) or 'the defaults'}"]
     lines[-1] += ": KEY=VALUE; --help beside other options has theirs"
     lines += [_key_line(key) for key in all_keys(chosen, own)]

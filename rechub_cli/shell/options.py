@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rechub_cli.config.locate import conf_dir
@@ -13,6 +13,8 @@ INLINE = re.compile(r"(\w+): (\[[^\]]*\]|[^,}]+)")
 DATA_SETS = ("ml_100k", "ml_1m", "amazon_beauty")
 """What `rechub data` knows."""
 GROUPS = ("data", "features", "model", "trainer", "export")
+SELECTABLE = (*GROUPS, "recipe")
+RECIPE_GROUP = re.compile(r"- override /(\w+): (\w+)")
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,22 @@ class Key:
         return re.findall(r"\w+", re.sub(r" \([^)]*\)", "", found[0])) if found else []
 
 
-def options_of(group: str, folder: Path | None = None) -> dict[str, str]:
-    """Option -> the first comment line of its file."""
-    files = sorted(((folder or conf_dir()) / group).glob("*.yaml"))
-    return {f.stem: f.read_text().split("\n", 1)[0].lstrip("# ") for f in files}
+def options_of(group: str, own: Path | None = None) -> dict[str, str]:
+    """Option -> the first comment line of its file. own: a folder with groups of the user's."""
+    folders = [conf_dir(), *([own] if own else [])]
+    files = [file for folder in folders for file in sorted((folder / group).glob("*.yaml"))]
+    return {file.stem: _title(file) for file in files}
+
+
+def _title(file: Path) -> str:
+    comments = [line for line in file.read_text().splitlines()[:2] if not line.startswith("# @")]
+    return comments[0].lstrip("# ") if comments else ""
+
+
+def option_file(group: str, option: str, own: Path | None) -> Path | None:
+    """The YAML file of an option; the user's own comes first."""
+    files = [where / group / f"{option}.yaml" for where in (own, conf_dir()) if where is not None]
+    return next((file for file in files if file.is_file()), None)
 
 
 def default_option(group: str) -> str:
@@ -78,9 +92,12 @@ def _inline(key: Key) -> list[Key]:
 
 
 def chosen_options(words: list[str]) -> dict[str, str]:
-    """The last option that the words take for each group; of a sweep, the first."""
+    """The last option that the words, or the recipe among them, take for each group; of a sweep,
+    the first."""
     pairs = [word.lstrip("+").split("=", 1) for word in words if "=" in word]
-    return {key: value.split(",")[0] for key, value in pairs if key in GROUPS}
+    chosen = {key: value.split(",")[0] for key, value in pairs if key in SELECTABLE}
+    recipe = option_file("recipe", chosen.get("recipe", ""), config_dir(words))
+    return {**(dict(RECIPE_GROUP.findall(recipe.read_text())) if recipe else {}), **chosen}
 
 
 def config_dir(words: list[str]) -> Path | None:
@@ -95,11 +112,11 @@ def all_keys(chosen: dict[str, str], own: Path | None = None) -> list[Key]:
 
     own: a folder with groups of the user's.
     """
-    folder = conf_dir()
     keys = []
     for group in GROUPS:
-        name = f"{chosen.get(group, default_option(group))}.yaml"
-        files = [where / group / name for where in (own, folder) if where is not None]
-        for file in [file for file in files if file.is_file()][:1]:
-            keys += keys_of(file, f"{group}.")
-    return keys + keys_of(folder / "train.yaml")
+        file = option_file(group, chosen.get(group, default_option(group)), own)
+        keys += keys_of(file, f"{group}.") if file else []
+    keys += keys_of(conf_dir() / "train.yaml")
+    recipe = option_file("recipe", chosen.get("recipe", ""), own)
+    changed = {key.name: key.default for key in keys_of(recipe)} if recipe else {}
+    return [replace(key, default=changed.get(key.name, key.default)) for key in keys]

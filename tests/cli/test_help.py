@@ -26,11 +26,12 @@ def test_help_names_groups_options_keys_and_examples(tmp_path: Path) -> None:
         "model.temperature=0.07",
         "model.user_params.dropout=0.1",
         "cosine | dot",
+        "ml_100k_youtube_dnn",
         "examples",
         "exit codes",
     ):
         assert part in text
-    assert text.count("  rechub train") == 3
+    assert text.count("  rechub train") == 4
 
 
 def test_help_beside_options_has_their_keys(tmp_path: Path) -> None:
@@ -97,6 +98,9 @@ def test_choices_are_read_from_the_comment(comment: str, default: str, expected:
         ("rechub evaluate ma", ["mask_seen="]),
         ("rechub evaluate split=", ["split=test", "split=valid"]),
         ("rechub data ", ["ml_100k", "ml_1m", "amazon_beauty"]),
+        ("rechub train rec", ["recipe="]),
+        ("rechub train recipe=ml_100k_d", ["recipe=ml_100k_dssm"]),
+        ("rechub train recipe=ml_100k_dssm model.item_params.di", ["model.item_params.dims="]),
         ("rechub completion z", ["zsh"]),
         ("rechub train --mul", ["--multirun"]),
         ("rechub models ", []),

@@ -48,6 +48,11 @@ from tests.cli.process import ENV, ROOT, SMALL, python, rechub
         (["models", "mind"], ["takes no words"]),
         (["completion", "tcsh"], ["allowed: bash, zsh, fish"]),
         (["train", "data=ml_100k"], ["rechub data ml_100k"]),
+        (
+            ["train", "recipe=ml_100k_mnd"],
+            ["no option 'ml_100k_mnd'", "Did you mean 'ml_100k_mind"],
+        ),
+        (["train", "ml_100k_mind"], ["did you mean recipe=ml_100k_mind?"]),
         (["check", "data=ml_1m"], ["rechub data ml_1m"]),
         (["data", "amazon_beauty"], ["Beauty.txt", "data.path"]),
     ],

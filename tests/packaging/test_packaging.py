@@ -30,9 +30,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the tracked files: nothing that only this checkout has can help."""
     target = tmp_path_factory.mktemp("tree") / "rechub"
     for name in sh("git", "ls-files", cwd=ROOT).split("\n"):
-        if name and (ROOT / name).is_file():
+        if name and (ROOT / name).exists():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target / name)
+            shutil.copy2(ROOT / name, target / name, follow_symlinks=False)
     return target
 
 
@@ -61,6 +61,11 @@ def run_quick(bin_dir: Path, folder: Path) -> None:
     (run,) = folder.glob("runs/demo-mind/*")
     assert (run / "export" / "user_tower.onnx").exists()
     assert (run / "metrics.json").exists()
+    recipe = sh(bin_dir / "rechub", "check", "recipe=ml_100k_dssm", "--cfg", "job", cwd=folder)
+    assert "name: ml_100k" in recipe
+    asked = "import rechub_cli.recipes as r, rechub_cli.config.locate as l; "
+    asked += "print(r.expectation(l.conf_dir() / 'recipe' / 'ml_100k_dssm.yaml')['seeds'])"
+    assert sh(bin_dir / "python", "-c", asked, cwd=folder) == "[0, 1, 2]\n"
 
 
 def test_wheel_and_sdist_carry_the_configuration(built: Path) -> None:
@@ -68,6 +73,8 @@ def test_wheel_and_sdist_carry_the_configuration(built: Path) -> None:
     (sdist,) = built.glob("*.tar.gz")
     options = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "conf").rglob("*.yaml"))
     assert options
+    recipes = sorted(p.name for p in (ROOT / "recipes").iterdir())
+    options += [f"conf/recipe/{name}" for name in recipes]
     names = zipfile.ZipFile(wheel).namelist()
     for option in options:
         assert f"rechub_cli/{option}" in names
@@ -75,6 +82,7 @@ def test_wheel_and_sdist_carry_the_configuration(built: Path) -> None:
     assert "rechub_cli/py.typed" in names
     with tarfile.open(sdist) as archive:
         inside = {name.split("/", 1)[-1] for name in archive.getnames()}
+    assert {f"recipes/{name}" for name in recipes} <= inside
     assert {*options, "LICENSE", "CHANGELOG.md", "constraints.txt", "Makefile"} <= inside
 
 
