@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rechub_cli.data.encode import HISTORY, ITEM_ID, Encoded
 from rechub_cli.data.interactions import Interactions
@@ -19,6 +19,10 @@ from rechub_cli.layers.history import HISTORY_INDEX
 
 POOL_BATCHES = 32
 """Batches that are shuffled together before they are sorted by length."""
+
+WIDTH_STEP, ITEM_STEP = 8, 256
+"""Widths and item counts of batches are multiples: the CPU's matrix kernels are made for each
+shape, and kept (about 0.6 MB each)."""
 
 
 @dataclass
@@ -97,8 +101,7 @@ class HistoryGather:
         event: whose context is read, int64 [B], or [B, L]: then the features of the user are
         [B, L] too. None: no event has a context.
         """
-        width = max(int(length.max()), 1) if len(length) else 1
-        steps = torch.arange(width)
+        steps = torch.arange(padded_width(length, max_len=self.max_len))
         index = (first[:, None] + steps).clamp(max=max(len(self.items) - 1, 0))
         real = steps < length[:, None]
         rows = torch.where(real, self.items[index], self.padding_row)  # [B, L]
@@ -111,6 +114,8 @@ class HistoryGather:
         if self.distinct and len(self.columns) > 1:
             # Side columns are wide: encode each item of the batch once, not once a position.
             rows, features[HISTORY_INDEX] = torch.unique(rows, return_inverse=True)
+            extra = round_up(len(rows), ITEM_STEP) - len(rows)
+            rows = nn.functional.pad(rows, (0, extra), value=self.padding_row)
         for name, item_feature in self.columns:
             features[name] = self.encoded.item[item_feature.name][rows]
             if isinstance(item_feature, SequenceFeature):
@@ -173,6 +178,16 @@ class TrainLoader:
         self.gather.hide_ids(features, self.oov_share, generator)
         weight = None if self.weight is None else self.weight[rows]
         return TrainBatch(features, self.target[rows], self.user[rows], weight)
+
+
+def padded_width(length: Tensor, *, max_len: int) -> int:
+    """The longest history's width, in few distinct values (see WIDTH_STEP)."""
+    longest = int(length.max()) if len(length) else 0
+    return min(round_up(max(longest, 1), WIDTH_STEP), max(max_len, 1))
+
+
+def round_up(count: int, step: int) -> int:
+    return -(-count // step) * step
 
 
 def bucketed(length: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -8,7 +8,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import HistoryGather, TrainBatch, bucketed, epoch_generator
+from rechub_cli.data.batches import (
+    HistoryGather,
+    TrainBatch,
+    bucketed,
+    epoch_generator,
+    padded_width,
+)
 from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.splits import Split
 
@@ -76,7 +82,7 @@ class WindowLoader:
     def _batch(
         self, user: Tensor, first: Tensor, length: Tensor, generator: torch.Generator
     ) -> TrainBatch:
-        steps = torch.arange(int(length.max()))
+        steps = torch.arange(padded_width(length, max_len=self.gather.max_len))
         place = first[:, None] + 1 + steps  # of the targets, among the known events
         real = steps < length[:, None]
         event = self.gather.event[place.clamp(max=len(self.gather.event) - 1)]  # [B, L]

@@ -17,6 +17,7 @@ from rechub_cli.errors import ConfigError
 
 CHUNK_ROWS, CHUNK_BYTES = 512, 64 << 20
 """The full softmax has at most so many rows, and about so many bytes of scores, at once."""
+ROW_STEP = 64
 
 
 def weighted_mean(rows: Tensor, weight: Tensor | None) -> Tensor:
@@ -43,6 +44,11 @@ def full_softmax(
     return loss
 
 
+def _pad_rows(tensor: Tensor, extra: int) -> Tensor:
+    """``extra`` rows of zeros behind [Q, ...]."""
+    return torch.cat([tensor, tensor.new_zeros(extra, *tensor.shape[1:])]) if extra else tensor
+
+
 class _ChunkedSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -57,10 +63,13 @@ class _ChunkedSoftmax(torch.autograd.Function):
         share = (
             torch.full_like(queries[:, 0], 1 / rows) if weight is None else weight / weight.sum()
         )
+        # Rows of no weight: matrix kernels are made and kept for every count of rows.
+        extra = -rows % ROW_STEP
+        queries, share, target = (_pad_rows(t, extra) for t in (queries, share, target))
         grad_queries, grad_items = torch.empty_like(queries), torch.zeros_like(items)
         loss = queries.new_zeros(())
         size = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (4 * len(items))))
-        for first in range(0, rows, size):
+        for first in range(0, len(queries), size):
             part = slice(first, first + size)
             logits = (queries[part] / temperature) @ items.T  # [chunk, C]
             index = torch.arange(len(logits), device=logits.device)
@@ -75,7 +84,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
             probability *= (share[part] / temperature).unsqueeze(1)
             grad_queries[part] = probability @ items
             grad_items.addmm_(probability.T, queries[part])
-        ctx.save_for_backward(grad_queries, grad_items)
+        ctx.save_for_backward(grad_queries[:rows], grad_items)
         return loss
 
     @staticmethod

@@ -61,7 +61,7 @@ def test_a_query_sees_only_what_stands_before_its_target(epoch: int) -> None:
     assert len(batches) == len(loader)
     for batch in batches:
         history, length = batch.features["history"], batch.features["history_length"]
-        assert history.shape[1] == int(length.max()) <= MAX_LEN
+        assert int(length.max()) <= history.shape[1] <= MAX_LEN
         assert batch.position is not None
         for query, target, user in zip(batch.position, batch.target, batch.user, strict=True):
             row, column = divmod(int(query), history.shape[1])
