@@ -2,56 +2,146 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from rich.table import Table
+from rich.console import Console
+from torch import Tensor
 
+from rechub_cli.commands.tables import (
+    plain_table,
+    print_interests,
+    print_queries,
+    print_rows,
+    shown_cut_off,
+    shown_metrics,
+)
 from rechub_cli.config.schema import EvaluateConfig
+from rechub_cli.data.dataset import MatchData
 from rechub_cli.evaluation.compare import baseline_metrics
-from rechub_cli.evaluation.model_scores import evaluate_model
+from rechub_cli.evaluation.diversity import diversity_curve, item_categories
+from rechub_cli.evaluation.interests import collapsed_interests, interest_report
+from rechub_cli.evaluation.model_scores import evaluate_model, model_scorer
+from rechub_cli.evaluation.slices import metrics_by
+from rechub_cli.evaluation.unseen import query_counts
 from rechub_cli.progress import result_console
-from rechub_cli.runs import load_run, protocol, text_hash, write_json
+from rechub_cli.runs import Run, load_run, protocol, text_hash, write_json
+
+CANDIDATES_A_PLACE = 10
 
 
 def run(config: EvaluateConfig) -> None:
     """Rank, print beside both baselines, and write ``evaluations/<protocol hash>.json``."""
     done = load_run(config.run, data_path=config.data["path"])
     torch.set_num_threads(done.config.trainer.threads)
-    data = done.data
     top_k = config.top_k or done.config.evaluation.top_k
     mask = done.config.evaluation.mask_seen if config.mask_seen is None else config.mask_seen
-    candidates = data.candidates
-    if config.candidates == "trained":
-        candidates = torch.zeros_like(candidates)
-        candidates[data.trained_items] = True
-    metrics, _ = evaluate_model(
-        done.model,
-        data,
-        split=config.split,
-        top_k=top_k,
-        mask_seen=mask,
-        candidates=candidates,
-    )
-    baselines = baseline_metrics(
-        data, top_k=top_k, mask_seen=mask, splits=(config.split,), candidates=candidates
-    )
     how = protocol(
         done.config,
-        data,
+        done.data,
         top_k=top_k,
         mask_seen=mask,
         candidates=config.candidates,
         queries=config.split,
+        **_asked(config),
     )
+    found = {"protocol": how, **measure(config, done, top_k=top_k, mask_seen=mask)}
     path = Path(config.run) / "evaluations" / f"{text_hash(how)[:16]}.json"
-    write_json(path, {"protocol": how, config.split: metrics, "baselines": baselines})
-    table = Table(title=f"{config.split}, full ranking", box=None, title_justify="left")
-    for name in ("", done.config.model.name, "popularity", "sequential rules"):
-        table.add_column(name, justify="right" if name else "left")
-    for key, value in metrics.items():
-        floor, rules = (baselines[n][config.split][key] for n in ("popularity", "sequential_rules"))
-        table.add_row(key, f"{value:.4f}", f"{floor:.4f}", f"{rules:.4f}")
-    console = result_console()
+    write_json(path, found)
+    print_result(result_console(), config, done, found, top_k=top_k)
+    result_console().print(f"wrote {path}")
+
+
+def measure(
+    config: EvaluateConfig, done: Run, *, top_k: Sequence[int], mask_seen: bool
+) -> dict[str, Any]:
+    """Everything that was asked for; the metrics stand under the name of the split."""
+    model, data, split = done.model, done.data, config.split
+    wanted = config.diversity.category
+    categories = None if wanted is None else item_categories(data, wanted)  # refused first
+    allowed = candidates(data, config.candidates)
+    metrics, ranking = evaluate_model(
+        model, data, split=split, top_k=top_k, mask_seen=mask_seen, candidates=allowed
+    )
+    out: dict[str, Any] = {split: metrics, "queries": query_counts(data, split)}
+    out["baselines"] = baseline_metrics(
+        data, top_k=top_k, mask_seen=mask_seen, splits=(split,), candidates=allowed
+    )
+    interests = interest_report(model, data, ranking, split=split, k=shown_cut_off(top_k))
+    if interests is not None:
+        out["interests"] = interests
+        out["warnings"] = [asdict(w) for w in filter(None, [collapsed_interests(interests)])]
+    if config.by:
+        out["by"] = {
+            name: metrics_by(name, ranking, data, data.queries(split), top_k=top_k)
+            for name in config.by
+        }
+    if categories is not None:
+        out["diversity"] = diversity_curve(
+            model_scorer(model, data, data.queries(split)),
+            data,
+            split=split,
+            categories=categories,
+            factors=config.diversity.factors,
+            num_candidates=config.diversity.num_candidates or CANDIDATES_A_PLACE * max(top_k),
+            top_k=top_k,
+            mask_seen=mask_seen,
+            candidates=allowed,
+        )
+    return out
+
+
+def candidates(data: MatchData, which: str) -> Tensor:
+    """bool [I]: all that may be ranked, or those with training rows only."""
+    if which == "all":
+        return data.candidates
+    trained = torch.zeros_like(data.candidates)
+    trained[data.trained_items] = True
+    return trained
+
+
+def print_result(
+    console: Console,
+    config: EvaluateConfig,
+    done: Run,
+    found: dict[str, Any],
+    *,
+    top_k: Sequence[int],
+) -> None:
+    """The table of model, floor and reference, then whatever else was asked for."""
+    split = config.split
+    rules, floor = (found["baselines"][n][split] for n in ("sequential_rules", "popularity"))
+    table = plain_table(
+        f"{split}, full ranking", "", done.config.model.name, "popularity", "sequential rules"
+    )
+    for key, value in found[split].items():
+        table.add_row(key, f"{value:.4f}", f"{floor[key]:.4f}", f"{rules[key]:.4f}")
     console.print(table)
-    console.print(f"wrote {path}")
+    print_queries(console, split, found["queries"])
+    if "interests" in found:
+        print_interests(console, split, found["interests"])
+        collapse = collapsed_interests(found["interests"])
+        if collapse is not None:
+            console.print(str(collapse), markup=False)
+    for name, rows in found.get("by", {}).items():
+        title = f"{split}, by {name.replace('_', ' ')}"
+        print_rows(console, title, rows, ["bucket", "count", *shown_metrics(top_k)])
+    if "diversity" in found:
+        k = shown_cut_off(top_k)
+        print_rows(
+            console,
+            f"{split}, lists made anew by {config.diversity.category}",
+            found["diversity"],
+            ["factor", f"recall@{k}", f"ndcg@{k}", f"diversity@{k}"],
+        )
+
+
+def _asked(config: EvaluateConfig) -> dict[str, Any]:
+    """What the file holds beside the metrics, so that another question gets another file."""
+    asked: dict[str, Any] = {"by": config.by} if config.by else {}
+    if config.diversity.category is not None:
+        asked["diversity"] = config.diversity.model_dump()
+    return asked

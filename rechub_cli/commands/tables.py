@@ -14,6 +14,11 @@ def shown_cut_off(top_k: Sequence[int]) -> int:
     return top_k[min(1, len(top_k) - 1)]
 
 
+def shown_metrics(top_k: Sequence[int]) -> list[str]:
+    """What tables show: recall at every cut-off, NDCG at one."""
+    return [f"recall@{k}" for k in top_k] + [f"ndcg@{shown_cut_off(top_k)}"]
+
+
 def plain_table(title: str, *columns: str) -> Table:
     """A table without lines: the first column to the left, numbers to the right."""
     table = Table(title=title, box=None, pad_edge=False, title_justify="left")
@@ -22,10 +27,10 @@ def plain_table(title: str, *columns: str) -> Table:
     return table
 
 
-def print_interests(console: Console, figures: dict[str, Any]) -> None:
+def print_interests(console: Console, split: str, figures: dict[str, Any]) -> None:
     """What each interest does, as ``interest_figures`` counts it."""
     num, k = figures["num_interests"], figures["k"]
-    table = plain_table("interests, test", "share of", *(str(n + 1) for n in range(num)))
+    table = plain_table(f"interests, {split}", "share of", *(str(n + 1) for n in range(num)))
     for name, key in (("targets won", "target_share"), (f"top {k}", "top_share")):
         table.add_row(name, *(f"{share:.3f}" for share in figures[key]))
     console.print(table)
@@ -35,3 +40,25 @@ def print_interests(console: Console, figures: dict[str, Any]) -> None:
         f"{figures['effective_wins']:.2f} by targets, {figures['effective_in_list']:.2f} in a "
         f"top {k}; effective rank {figures['effective_rank']:.2f}; cosine {figures['cosine']:.3f}"
     )
+
+
+def print_queries(console: Console, split: str, counts: dict[str, int]) -> None:
+    """What was done with the queries that have no history, where there are such."""
+    if counts["empty_history"]:
+        console.print(
+            f"note: {counts['empty_history']:,} of {counts['queries']:,} {split} queries have no "
+            f"known item before them: {counts['ranked_by_features']:,} are ranked by user "
+            f"features, {counts['ranked_by_popularity']:,} by popularity"
+        )
+
+
+def print_rows(console: Console, title: str, rows: list[dict[str, Any]], shown: list[str]) -> None:
+    """Some columns of rows of counts and metrics; the first names the row."""
+    table = plain_table(title, *shown)
+    for row in rows:
+        table.add_row(*(_cell(row[key]) for key in shown))
+    console.print(table)
+
+
+def _cell(value: float | str) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else f"{value}"

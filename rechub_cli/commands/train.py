@@ -12,13 +12,20 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from rechub_cli.commands.tables import plain_table, print_interests, shown_cut_off
+from rechub_cli.commands.tables import (
+    plain_table,
+    print_interests,
+    print_queries,
+    shown_cut_off,
+    shown_metrics,
+)
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.evaluation.compare import SPLITS, baseline_metrics, rank_scorer
 from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model
+from rechub_cli.evaluation.unseen import query_counts
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import ConsoleReporter, result_console
@@ -144,6 +151,7 @@ def measure(
     valid, _ = evaluate_model(model, data, split="valid", top_k=top_k, mask_seen=mask)
     test, ranking = evaluate_model(model, data, split="test", top_k=top_k, mask_seen=mask)
     metrics: dict[str, Any] = {"valid": valid, "test": test}
+    metrics["queries"] = {split: query_counts(data, split) for split in SPLITS}
     interests = interest_report(model, data, ranking, split="test", k=shown_cut_off(top_k))
     if interests is not None:
         metrics["interests"] = interests
@@ -210,7 +218,7 @@ def print_result(
 ) -> None:
     """The table of model, floor, reference (and ceiling), the files written, and the warnings."""
     top_k = config.evaluation.top_k
-    shown = [f"recall@{k}" for k in top_k] + [f"ndcg@{shown_cut_off(top_k)}"]
+    shown = shown_metrics(top_k)
     rules, floor = (metrics["baselines"][n] for n in ("sequential_rules", "popularity"))
     rows = [(config.model.name, metrics), ("popularity (floor)", floor)]
     rows.append(("sequential rules (reference)", rules))
@@ -222,8 +230,9 @@ def print_result(
     console.print(table)
     gap = metrics["test"][shown[-1]] - rules["test"][shown[-1]]
     console.print(f"gap to the reference: {gap:+.4f} {shown[-1]}")
+    print_queries(console, "test", metrics["queries"]["test"])
     if "interests" in metrics:
-        print_interests(console, metrics["interests"])
+        print_interests(console, "test", metrics["interests"])
     for file in files:
         console.print(f"wrote {file}")
     for warning in warnings:

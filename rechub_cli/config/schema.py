@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rechub_cli.config.data_schema import DataConfig
 from rechub_cli.config.model_schema import ModelConfig
-from rechub_cli.config.node import Node, Positive
+from rechub_cli.config.node import Node, Positive, refuse
 from rechub_cli.config.trainer_schema import TrainerUnion
 
 METRICS = ("recall", "hr", "ndcg", "mrr", "precision", "coverage")
@@ -75,6 +75,27 @@ def monitor_problem(values: Mapping[str, Any]) -> str | None:
     )
 
 
+class DiversityConfig(Node):
+    """Lists made anew for different categories, and what that costs."""
+
+    category: str | None
+    factors: list[Annotated[float, Field(ge=0)]]
+    num_candidates: Positive | None
+
+    @model_validator(mode="after")
+    def _no_idle_option(self) -> DiversityConfig:
+        off, idle = self.category is None, "is ignored without diversity.category"
+        refuse(
+            (
+                not off and not self.factors,
+                "factors|is needed with diversity.category, e.g. [0, 0.1, 0.25, 0.5, 1]",
+            ),
+            (off and bool(self.factors), f"factors|{idle}"),
+            (off and self.num_candidates is not None, f"num_candidates|{idle}"),
+        )
+        return self
+
+
 class EvaluateConfig(Node):
     """`rechub evaluate`: rank a finished run again."""
 
@@ -83,6 +104,8 @@ class EvaluateConfig(Node):
     top_k: Annotated[list[Positive], Field(min_length=1)] | None
     mask_seen: bool | None
     candidates: Literal["all", "trained"]
+    by: list[Literal["history_length", "popularity"]]
+    diversity: DiversityConfig
     data: dict[Literal["path"], str | None]
 
 

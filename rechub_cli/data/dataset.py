@@ -20,6 +20,7 @@ from rechub_cli.data.interactions import (
     describe,
     index_raw,
 )
+from rechub_cli.data.known import any_known
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.splits import (
     Queries,
@@ -29,10 +30,9 @@ from rechub_cli.data.splits import (
     time_split,
     user_split,
 )
-from rechub_cli.data.vocabulary import FIRST, OOV
+from rechub_cli.data.vocabulary import FIRST
 from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import DataError
-from rechub_cli.features import SequenceFeature
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,10 @@ class MatchData:
     @cached_property
     def candidates(self) -> Tensor:
         """bool [I]: the items that may be ranked: trained ones, and those with a known feature."""
-        able = self.encoded.item[ITEM_ID][:-1] >= FIRST
-        for feature in self.encoded.schema.item_features:
-            values = self.encoded.item[feature.name][:-1]
-            if isinstance(feature, SequenceFeature):
-                able = able | (self.encoded.item[feature.length_key][:-1] > 0)
-            elif feature.name in self.encoded.vocabularies:
-                able = able | (values > OOV)
-        return able
+        encoded = self.encoded
+        values = {name: tensor[:-1] for name, tensor in encoded.item.items()}
+        features = encoded.schema.item_features
+        return any_known(values, features, scaled=encoded.scales, rows=len(self.catalogue))
 
     def train_loader(self, *, batch_size: int, seed: int) -> TrainLoader:
         """The training batches; see TrainLoader."""

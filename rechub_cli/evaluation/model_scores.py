@@ -12,6 +12,7 @@ from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.splits import Queries
 from rechub_cli.evaluation.metrics import compute_metrics
 from rechub_cli.evaluation.ranking import Ranking, rank_queries
+from rechub_cli.evaluation.unseen import unknown_users
 from rechub_cli.models.matching.base import MatchingModel
 
 BLOCK_ROWS, BLOCK_POSITIONS = 4096, 1 << 16
@@ -48,10 +49,20 @@ def user_vectors(model: MatchingModel, data: MatchData, queries: Queries) -> Ten
 def model_scorer(
     model: MatchingModel, data: MatchData, queries: Queries
 ) -> Callable[[slice], Tensor]:
-    """A Scorer of a model in eval mode: both sides are encoded once."""
+    """A Scorer of a model in eval mode: both sides are encoded once.
+
+    Users of whom the model knows nothing (see unknown_users) get all items by popularity.
+    """
     model.eval()
     items, users = item_vectors(model, data), user_vectors(model, data, queries)
-    return lambda rows: model.scores(users[rows], items).cpu()
+    unknown, popularity = unknown_users(data, queries), data.train_counts.to(items.dtype).cpu()
+
+    def scores(rows: slice) -> Tensor:
+        found = model.scores(users[rows], items).cpu()
+        found[unknown[rows]] = popularity
+        return found
+
+    return scores
 
 
 @torch.no_grad()

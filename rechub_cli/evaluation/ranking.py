@@ -5,7 +5,7 @@ b queries of a block, Q queries, T distinct targets of all queries, I items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,19 +58,50 @@ def rank_queries(
     width = min(max(top_k), interactions.num_items)
     ranks = np.full(len(targets), MISS, dtype=np.int64)
     top = np.full((len(queries), width), -1, dtype=np.int64)
-    size = max(1, block_bytes // (4 * interactions.num_items))
-    for first in range(0, len(queries), size):
-        rows = slice(first, min(first + size, len(queries)))
-        scores = _masked_scores(scorer, rows, interactions, queries, candidates, mask_seen)
+    for rows, hidden, owner in score_blocks(
+        scorer,
+        targets=targets,
+        offsets=offsets,
+        interactions=interactions,
+        queries=queries,
+        candidates=candidates,
+        mask_seen=mask_seen,
+        size=max(1, block_bytes // (4 * interactions.num_items)),
+    ):
         part = slice(offsets[rows.start], offsets[rows.stop])
         block_offsets = offsets[rows.start : rows.stop + 1] - part.start
-        owner = np.repeat(np.arange(rows.stop - rows.start), np.diff(block_offsets))
-        hidden, raw = scores
-        index = (torch.from_numpy(owner), torch.from_numpy(targets[part]))
-        hidden[index] = raw[index].masked_fill(~candidates[index[1]], -torch.inf)
         top[rows] = _top_items(hidden, width)
         ranks[part] = _ranks(hidden, owner, targets[part], candidates, block_offsets)
     return Ranking(ranks, offsets, targets, top)
+
+
+def score_blocks(
+    scorer: Scorer,
+    *,
+    targets: Ints,
+    offsets: Ints,
+    interactions: Interactions,
+    queries: Queries,
+    candidates: Tensor,
+    mask_seen: bool,
+    size: int,
+) -> Iterator[tuple[slice, Tensor, Ints]]:
+    """Scores of ``size`` queries at a time, with -inf where nothing may be recommended.
+
+    targets, offsets: as distinct_targets gives them. Yields the queries' slice, their scores
+    float [b, I], and the row in the block of each of their targets, int64 [t]. The other
+    arguments and errors are those of rank_queries.
+    """
+    for first in range(0, len(queries), size):
+        rows = slice(first, min(first + size, len(queries)))
+        hidden, raw = _masked_scores(scorer, rows, interactions, queries, candidates, mask_seen)
+        part = slice(offsets[rows.start], offsets[rows.stop])
+        owner = np.repeat(
+            np.arange(rows.stop - rows.start), np.diff(offsets[rows.start : rows.stop + 1])
+        )
+        index = (torch.from_numpy(owner), torch.from_numpy(targets[part]))
+        hidden[index] = raw[index].masked_fill(~candidates[index[1]], -torch.inf)
+        yield rows, hidden, owner
 
 
 def distinct_targets(interactions: Interactions, queries: Queries) -> tuple[Ints, Ints]:

@@ -52,7 +52,8 @@ EXAMPLES = {
     "evaluate": (
         "rechub evaluate run=runs/demo-mind/2026-01-31_12-00-00-000000",
         "rechub evaluate run=DIR top_k=[1,100] candidates=trained",
-        "rechub evaluate run=DIR mask_seen=false split=valid",
+        "rechub evaluate run=DIR mask_seen=false split=valid by=[history_length,popularity]",
+        "rechub evaluate run=DIR diversity.category=genres diversity.factors=[0,0.1,0.25,0.5,1]",
     ),
     "export": (
         "rechub export run=runs/demo-mind/2026-01-31_12-00-00-000000",

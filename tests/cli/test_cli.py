@@ -49,7 +49,7 @@ def test_a_run_leaves_its_files(run: Path) -> None:
         "export/item_tower.onnx",
     }
     metrics = json.loads((run / "metrics.json").read_text())
-    assert set(metrics) == {"valid", "test", "interests", "baselines", "oracle"}
+    assert set(metrics) == {"valid", "test", "queries", "interests", "baselines", "oracle"}
     assert set(metrics["baselines"]) == {"popularity", "sequential_rules"}
     assert {"recall@10", "ndcg@10", "hr@5", "mrr@20", "coverage@50"} <= set(metrics["test"])
     manifest = json.loads((run / "run.json").read_text())
@@ -83,6 +83,32 @@ def test_evaluate_on_a_copy_gives_the_same_digits(run: Path, tmp_path: Path) -> 
     assert json.loads((copy / "metrics.json").read_text()) == trained
     rechub("evaluate", f"run={copy}", "top_k=[3]", "mask_seen=false", "split=valid", cwd=tmp_path)
     assert len(list((copy / "evaluations").glob("*.json"))) == 2
+
+
+def test_evaluate_looks_closer(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(run, copy)
+    done = rechub(
+        "evaluate", f"run={copy}", "by=[history_length,popularity]", "diversity.category=genres",
+        "diversity.factors=[0,5]", cwd=tmp_path,
+    )  # fmt: skip
+    (file,) = (copy / "evaluations").glob("*.json")
+    found = json.loads(file.read_text())
+    trained = json.loads((run / "metrics.json").read_text())
+    for name in ("test", "interests"):
+        assert found[name] == trained[name]
+    for rows in found["by"].values():
+        assert sum(row["count"] for row in rows) == trained["queries"]["test"]["queries"] == 60
+    plain, spread = found["diversity"]
+    assert plain["ndcg@10"] == pytest.approx(found["test"]["ndcg@10"])
+    assert plain["diversity@10"] < spread["diversity@10"]
+    for text in ("by history length", "by popularity", "made anew by genres", "effective rank"):
+        assert text in done.stdout
+    done = rechub(
+        "evaluate", f"run={copy}", "diversity.category=genre", "diversity.factors=[1]",
+        cwd=tmp_path, code=2,
+    )  # fmt: skip
+    assert "Did you mean 'genres'?" in done.stderr
 
 
 def test_export_again_writes_equal_bytes(run: Path, tmp_path: Path) -> None:

@@ -49,10 +49,10 @@ def composed(*overrides: str, root: str = "train") -> dict[str, Any]:
         return plain(hydra.compose(root, overrides=list(overrides)))
 
 
-def problems(*overrides: str) -> list[str]:
+def problems(*overrides: str, root: str = "train", node: type[Node] = RunConfig) -> list[str]:
     """The lines of the report on a composed config."""
     with pytest.raises(ConfigError) as caught:
-        resolve(RunConfig, composed(*overrides), origin=Origin(overrides))
+        resolve(node, composed(*overrides, root=root), origin=Origin(overrides))
     return [line.strip() for line in str(caught.value).splitlines()[1:]]
 
 
@@ -201,3 +201,24 @@ def test_the_origin_of_a_value_is_its_file_and_line() -> None:
         n for n, text in enumerate(file.read_text().splitlines(), 1) if "temperature" in text
     )
     assert f"[{file}:{line}]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        (["diversity.category=g"], ["diversity.factors: [] is needed with diversity.category"]),
+        (
+            ["diversity.factors=[1]", "diversity.num_candidates=9"],
+            [
+                "diversity.factors: [1] is ignored without diversity.category",
+                "diversity.num_candidates: 9 is ignored without diversity.category",
+            ],
+        ),
+        (["diversity.category=g", "diversity.factors=[-1]"], ["diversity.factors.0: -1;"]),
+        (["by=[age]"], ["by.0: 'age'; allowed: 'history_length' or 'popularity'"]),
+    ],
+)
+def test_evaluate_refuses_what_it_would_ignore(words: list[str], lines: list[str]) -> None:
+    found = problems("run=x", *words, root="evaluate_run", node=schema.EvaluateConfig)
+    assert len(found) == len(lines)
+    assert all(line.startswith(start) for line, start in zip(found, lines, strict=True))

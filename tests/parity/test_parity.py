@@ -21,6 +21,7 @@ from torch.testing import assert_close
 from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.splits import Queries
 from rechub_cli.evaluation.baselines import SequentialRules
+from rechub_cli.evaluation.diversity import rerank
 from rechub_cli.evaluation.metrics import compute_metrics
 from rechub_cli.evaluation.ranking import rank_queries
 from rechub_cli.features import SequenceFeature, SparseFeature
@@ -496,6 +497,17 @@ def test_metrics() -> None:
     for k, means in case["expected"]["mean"].items():
         for name, value in means.items():
             assert found[f"{name}@{k}"] == pytest.approx(value, abs=1e-12), (name, k)
+
+
+def test_controllable_aggregation() -> None:
+    case = values("comirec_sa")
+    scores = real([case["inputs"]["aggregation_scores"]] * 2)
+    scores[1] = scores[1].flip(0)  # a second query: the same items in the other order
+    kinds = torch.tensor([case["inputs"]["aggregation_categories"]] * 2).unsqueeze(-1)
+    kinds[1] = kinds[1].flip(0)
+    for factor, want in case["expected"]["aggregation"].items():
+        found = rerank(scores, kinds, factor=float(factor), k=len(want))
+        assert found.tolist() == [want, [scores.shape[1] - 1 - place for place in want]]
 
 
 def test_sequential_rules() -> None:
