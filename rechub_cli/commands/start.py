@@ -41,6 +41,15 @@ def check(config: RunConfig, run_dir: Path, origin: Origin) -> None:
     command.run(with_absolute_paths(config))
 
 
+def estimate(config: RunConfig, run_dir: Path, origin: Origin) -> None:
+    say(
+        f"estimate  model={config.model.name} data={config.data.name} trainer={config.trainer.mode}"
+    )
+    from rechub_cli.commands import estimate as command
+
+    command.run(with_absolute_paths(config), run_dir)
+
+
 def evaluate(config: EvaluateConfig, run_dir: Path, origin: Origin) -> None:
     say(f"evaluate  {config.run}")
     from rechub_cli.commands import evaluate as command
@@ -58,6 +67,7 @@ def export(config: ExportRunConfig, run_dir: Path, origin: Origin) -> None:
 COMMANDS: dict[str, tuple[str, type[Node], Callable[[Any, Path, Origin], None]]] = {
     "train": ("train", RunConfig, train),
     "check": ("train", RunConfig, check),
+    "estimate": ("train", RunConfig, estimate),
     "evaluate": ("evaluate_run", EvaluateConfig, evaluate),
     "export": ("export_run", ExportRunConfig, export),
 }

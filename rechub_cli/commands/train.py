@@ -44,7 +44,7 @@ from rechub_cli.runs import (
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import LossOptions, NegativeOptions
-from rechub_cli.trainers.reporter import EpochResult
+from rechub_cli.trainers.reporter import EpochResult, Reporter
 from rechub_cli.trainers.sanity import RunWarning, below_floor
 
 
@@ -113,8 +113,20 @@ def fit(
     config: RunConfig, model: MatchingModel, data: MatchData, run_dir: Path
 ) -> tuple[MatchTrainer, list[EpochResult]]:
     """Train with the config's loop; best and last checkpoints go into the run directory."""
-    options, reporter = config.trainer, ConsoleReporter(run_dir / EPOCHS)
-    trainer = MatchTrainer(
+    reporter = ConsoleReporter(run_dir / EPOCHS)
+    trainer = make_trainer(config, model, run_dir=run_dir, reporter=reporter)
+    try:
+        return trainer, trainer.fit(data)
+    finally:
+        reporter.close()
+
+
+def make_trainer(
+    config: RunConfig, model: MatchingModel, *, run_dir: Path | None, reporter: Reporter
+) -> MatchTrainer:
+    """The config's training loop. run_dir: where checkpoints go; None writes none."""
+    options = config.trainer
+    return MatchTrainer(
         model,
         options.mode,
         options.optimizer_params.model_dump(),
@@ -136,10 +148,6 @@ def fit(
         run_dir=run_dir,
         reporter=reporter,
     )
-    try:
-        return trainer, trainer.fit(data)
-    finally:
-        reporter.close()
 
 
 def measure(

@@ -64,7 +64,7 @@ def _candidates(before: list[str], current: str) -> list[str]:
         return list(SHELLS)
     if verb == "data":
         return list(DATA_SETS)
-    if verb not in ("train", "check", "evaluate", "export"):
+    if verb not in ("train", "check", "estimate", "evaluate", "export"):
         return []
     if current.startswith("-"):
         return [f"{flag} " for flag in FLAGS]

@@ -20,12 +20,14 @@ VERBS = {
     "export": "write and prove the ONNX towers of a finished run again",
     "models": "list the models",
     "check": "read, split and report the data, without training",
+    "estimate": "measure some steps and say what time and memory a run would take",
     "data": "fetch a public data set into the cache, or say where to get it",
     "completion": "print the completion script of a shell",
 }
 EXIT_CODES = """exit codes
   0  done
-  1  a gate failed (ONNX parity, a loss that is not finite), or some points of a sweep failed
+  1  a gate failed (ONNX parity, a loss that is not finite, an estimate beyond the memory), or
+     some points of a sweep failed
   2  a mistake in the command, the config or the data
   3  a bug of ours: the log is named
   130, 143  interrupted (Ctrl-C, SIGTERM): the last full checkpoint stays"""
@@ -48,6 +50,11 @@ EXAMPLES = {
         "rechub check data=ml_100k data.path=ml-100k",
         "rechub check data=table data.path='events/*.parquet'",
         "rechub check data=table data.path=log.csv data.filters.min_item_events=5",
+    ),
+    "estimate": (
+        "rechub estimate model=mind data=ml_100k data.path=ml-100k",
+        "rechub estimate model=dssm data=table data.path=events/ trainer=pairwise",
+        "rechub estimate -m model=mind,dssm trainer.batch_size=512,2048",
     ),
     "evaluate": (
         "rechub evaluate run=runs/demo-mind/2026-01-31_12-00-00-000000",
@@ -88,7 +95,7 @@ def verb_help(verb: str, words: list[str]) -> str:
     if verb in USAGE:
         return USAGE[verb]
     examples = "\n".join(f"  {line}" for line in EXAMPLES[verb])
-    body = _groups(words) if verb in ("train", "check") else _run_keys(verb)
+    body = _groups(words) if verb in ("train", "check", "estimate") else _run_keys(verb)
     return (
         f"rechub {verb} [FLAG ...] [KEY=VALUE ...]\n\n{VERBS[verb].capitalize()}.\n\n"
         f"{body}\n\n{FLAGS}\n\nexamples\n{examples}\n\n{EXIT_CODES}"

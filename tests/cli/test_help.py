@@ -14,7 +14,7 @@ from rechub_cli.shell.options import Key
 from tests.cli.process import ENV, ROOT, python, rechub
 
 MODELS = sorted(file.stem for file in (ROOT / "conf" / "model").glob("*.yaml"))
-VERBS = ("train", "evaluate", "export", "models", "check", "data", "completion")
+VERBS = ("train", "evaluate", "export", "models", "check", "estimate", "data", "completion")
 
 
 def test_help_names_groups_options_keys_and_examples(tmp_path: Path) -> None:
@@ -95,6 +95,7 @@ def test_choices_are_read_from_the_comment(comment: str, default: str, expected:
         ("rechub train model.similarity=", ["model.similarity=cosine", "model.similarity=dot"]),
         ("rechub train evaluation.mask_seen=f", ["evaluation.mask_seen=false"]),
         ("rechub train data=table data.path=", []),
+        ("rechub estimate trainer.thr", ["trainer.threads="]),
         ("rechub evaluate ma", ["mask_seen="]),
         ("rechub evaluate split=", ["split=test", "split=valid"]),
         ("rechub data ", ["ml_100k", "ml_1m", "amazon_beauty"]),

@@ -68,7 +68,7 @@ def test_mistakes_exit_2_and_leave_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("verb", ["train", "check", "evaluate", "export"])
+@pytest.mark.parametrize("verb", ["train", "check", "estimate", "evaluate", "export"])
 def test_a_sweep_of_mistakes_exits_1_and_leaves_nothing(verb: str, tmp_path: Path) -> None:
     words = ["tolerance=-1,-2", "run=x"] if verb == "export" else ["seed=-1,-2"]
     words = ["top_k=[0],[-1]", "run=x"] if verb == "evaluate" else words

@@ -54,6 +54,7 @@ def test_threads_wait_passively_unless_told_otherwise(tmp_path: Path) -> None:
         (["train", "seed=1"], ": the last full checkpoint is {run}/checkpoints/last"),
         (["train", "-m", "seed=1,2"], ": the last full checkpoint is {run}/checkpoints/last"),
         (["check"], ""),
+        (["estimate"], ""),
     ],
 )
 @pytest.mark.parametrize(

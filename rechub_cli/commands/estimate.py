@@ -1,0 +1,202 @@
+"""``rechub estimate``: what a run will take, from real steps of it. Nothing is written."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from rechub_cli.commands.train import make_trainer, print_data
+from rechub_cli.config.schema import RunConfig, TowersExport
+from rechub_cli.cost.memory import memory_limit, peak_bytes, state_factor, weight_bytes
+from rechub_cli.cost.steps import SECONDS, STEPS, WARM_UP, StepCost, measure_steps, scaled_seconds
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.errors import GateError
+from rechub_cli.evaluation.compare import baseline_metrics
+from rechub_cli.evaluation.model_scores import evaluate_model
+from rechub_cli.export.bundle import export_towers
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.progress import result_console
+from rechub_cli.runs import fingerprint, load_data, make_model
+from rechub_cli.trainers.device import pick_device
+
+ENDLESS = 1_000_000
+"""Epochs, so that the measuring decides when the loop ends."""
+PROBE = 16
+"""The first steps are tried on this part of a batch, in case the whole one does not fit."""
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Of one evaluation (valid or test), both baselines, and the export; load: reading."""
+
+    load: float
+    evaluation: float
+    baselines: float
+    export: float
+
+
+def run(config: RunConfig, scratch: Path) -> None:
+    """Measure and print parameters, memory and time. scratch: a folder that will be removed.
+
+    Raises GateError, with the setting that would help, where the run would not fit in memory.
+    """
+    console = result_console()
+    device = pick_device(config.trainer.device)
+    torch.set_num_threads(config.trainer.threads)
+    start = time.perf_counter()
+    data, _ = load_data(config)
+    load = time.perf_counter() - start
+    print_data(console, data)
+    check_tables(config, data, device)
+    model = make_model(config, data)
+    check_batch(config, model, data, device)
+    cost = step_cost(config, model, data)
+    seconds = other_seconds(config, model, data, scratch, load=load)
+    print_estimate(console, config, model, cost, seconds, limit=memory_limit(device))
+
+
+def check_tables(config: RunConfig, data: MatchData, device: torch.device) -> None:
+    """Refuse weights that cannot be trained here before they are made."""
+    with torch.device("meta"):
+        weights = weight_bytes(make_model(config, data))
+    params = config.trainer.optimizer_params.model_dump()
+    factor = 3 + state_factor(params)  # the weights, their gradient, the best epoch's copy
+    room = memory_limit(device) - (0 if device.type == "cuda" else peak_bytes())
+    if factor * weights <= room:
+        return
+    width = config.model.embed_dim
+    while width > 1 and factor * weights * width / config.model.embed_dim > room:
+        width //= 2
+    raise GateError(
+        f"the run would not fit: weights of {_size(weights)}, with gradients, {params['name']}'s "
+        f"state and the best epoch's copy {_size(factor * weights)}, and {_size(room)} are left. "
+        f"About model.embed_dim={width} would fit (with it the last of model.user_params.dims); "
+        "a higher features.min_count keeps fewer ids"
+    )
+
+
+def check_batch(
+    config: RunConfig, model: MatchingModel, data: MatchData, device: torch.device
+) -> None:
+    """Refuse a batch that cannot be held, judged by a small part of one."""
+    size = config.trainer.batch_size
+    if size < PROBE:
+        return
+    probe = step_cost(config, model, data, batch_size=size // PROBE, steps=1, seconds=0.0)
+    room = memory_limit(device) - probe.state
+    room -= torch.cuda.memory_allocated(device) if device.type == "cuda" else peak_bytes()
+    rows = min(size, probe.steps_per_epoch * (size // PROBE))  # the data may have fewer
+    needed = probe.activations * rows / (size // PROBE)
+    if needed <= room:
+        return
+    fits = max(1, int(rows * room / needed))
+    raise GateError(
+        f"the run would not fit: a batch of {rows:,} rows keeps about {_size(needed)} for its "
+        f"gradient, and {_size(room)} are left. About trainer.batch_size={fits} would fit (with "
+        f"trainer.accumulate={-(-rows // fits)} the step is as large)"
+    )
+
+
+def step_cost(
+    config: RunConfig,
+    model: MatchingModel,
+    data: MatchData,
+    *,
+    batch_size: int | None = None,
+    steps: int = STEPS,
+    seconds: float | None = None,
+) -> StepCost:
+    """Seconds and bytes of steps of the config's own loop. batch_size: None: the config's."""
+    options = config.trainer
+    changes = {"n_epoch": ENDLESS, "patience": None, "batch_size": batch_size or options.batch_size}
+    endless = config.model_copy(update={"trainer": options.model_copy(update=changes)})
+    return measure_steps(
+        lambda reporter: make_trainer(endless, model, run_dir=None, reporter=reporter),
+        model,
+        data,
+        warm_up=max(WARM_UP, options.accumulate),
+        steps=max(steps, options.accumulate),
+        seconds=SECONDS if seconds is None else seconds,
+    )
+
+
+def other_seconds(
+    config: RunConfig, model: MatchingModel, data: MatchData, scratch: Path, *, load: float
+) -> Seconds:
+    """Seconds beside the steps: rankings by one block of them, the export as it is."""
+    top_k, mask = config.evaluation.top_k, config.evaluation.mask_seen
+    valid = scaled_seconds(
+        lambda few: evaluate_model(model, few, split="valid", top_k=top_k, mask_seen=mask), data
+    )
+    baselines = scaled_seconds(lambda few: baseline_metrics(few, top_k=top_k, mask_seen=mask), data)
+    start = time.perf_counter()
+    if isinstance(config.export, TowersExport):
+        marks = fingerprint(config, data)
+        # The towers are hardly trained: it is the time that counts, not the gate.
+        export_towers(
+            model, data, scratch / "export", marks=marks, tolerance=math.inf, min_overlap=0.0
+        )
+    return Seconds(load, valid, baselines, time.perf_counter() - start)
+
+
+def print_estimate(
+    console: Console,
+    config: RunConfig,
+    model: MatchingModel,
+    cost: StepCost,
+    seconds: Seconds,
+    *,
+    limit: int,
+) -> None:
+    """The table: parameters, memory, time of a step, an epoch and the run."""
+    options = config.trainer
+    step = mean(cost.seconds)
+    epoch = cost.steps_per_epoch * step + seconds.evaluation
+    rest = seconds.load + 2 * seconds.evaluation + seconds.baselines + seconds.export
+    table = Table(box=None, show_header=False, pad_edge=False)
+    rows = (
+        ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
+        ("weights", _size(weight_bytes(model))),
+        (f"optimizer state ({options.optimizer_params.name})", _size(cost.state)),
+        ("gradients", _size(cost.gradients)),
+        ("activations and batch", f"{_size(cost.activations)} kept for the gradient, at most"),
+        ("process at its peak", f"{_size(peak_bytes())}; there are {_size(limit)}"),
+        ("a step", f"{_time(step)}, mean of {len(cost.seconds)}"),
+        ("a validation", _time(seconds.evaluation)),
+        ("an epoch", f"{_time(epoch)}, {cost.steps_per_epoch:,} steps and a validation"),
+        ("data, rankings, baselines, export", _time(rest)),
+        ("the run", whole_run(epoch, rest, n_epoch=options.n_epoch, patience=options.patience)),
+    )
+    for name, text in rows:
+        table.add_row(name, text)
+    console.print(table)
+
+
+def whole_run(epoch: float, rest: float, *, n_epoch: int, patience: int | None) -> str:
+    """The run's time in words. epoch, rest: seconds; rest is what stands outside the epochs."""
+    most = f"{_time(n_epoch * epoch + rest)} for {n_epoch} epochs"
+    if patience is None or patience + 1 >= n_epoch:
+        return most
+    least = _time((patience + 1) * epoch + rest)
+    return f"at most {most}; patience={patience} may end it from {least} on"
+
+
+def _size(num_bytes: float) -> str:
+    return f"{num_bytes / GIB:,.1f} GiB" if num_bytes >= GIB else f"{num_bytes / 2**20:,.1f} MiB"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 1:
+        return f"{1e3 * seconds:.1f} ms"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"

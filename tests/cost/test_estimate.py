@@ -1,0 +1,128 @@
+"""``rechub estimate``: figures, refusals, and nothing written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from rechub_cli.commands import estimate
+from rechub_cli.cost import steps
+from rechub_cli.errors import GateError
+from rechub_cli.registry import list_models
+from rechub_cli.runs import load_data, make_model
+from tests.cli.process import rechub
+from tests.cost.conftest import MakeConfig
+
+ROWS = (
+    "parameters",
+    "weights",
+    "optimizer state (adam)",
+    "gradients",
+    "activations and batch",
+    "process at its peak",
+    "a step",
+    "a validation",
+    "an epoch",
+    "data, rankings, baselines, export",
+    "the run",
+)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "SECONDS", 0.0)
+
+
+def printed(text: str) -> dict[str, str]:
+    """The table's rows by name."""
+    pattern = re.compile(rf"^({'|'.join(map(re.escape, ROWS))})  +(\S.*?) *$", re.MULTILINE)
+    return dict(pattern.findall(text))
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in list_models()])
+def test_figures_of_every_model(
+    name: str, config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = config(f"model={name}", "trainer.n_epoch=100")
+    estimate.run(made, tmp_path)
+    rows = printed(capsys.readouterr().out)
+    assert tuple(rows) == ROWS
+    for text in rows.values():
+        assert float(re.search(r"[\d.]+", text.replace(",", ""))[0]) > 0  # type: ignore[index]
+    count = sum(p.numel() for p in make_model(made, load_data(made)[0]).parameters())
+    assert rows["parameters"] == f"{count:,}"
+    assert "for 100 epochs; patience=5 may end it from" in rows["the run"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("epoch", "patience", "text"),
+    [
+        (10.0, None, "65.0 s for 6 epochs"),
+        (10.0, 5, "65.0 s for 6 epochs"),
+        (10.0, 2, "at most 65.0 s for 6 epochs; patience=2 may end it from 35.0 s on"),
+        (100.0, None, "10.1 min for 6 epochs"),
+        (3600.0, None, "6.0 h for 6 epochs"),
+    ],
+)
+def test_the_run_is_epochs_and_the_rest(epoch: float, patience: int | None, text: str) -> None:
+    assert estimate.whole_run(epoch, 5.0, n_epoch=6, patience=patience) == text
+
+
+def limit_left(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:
+    """Leave so much memory beside what the process has."""
+    monkeypatch.setattr(estimate, "peak_bytes", lambda: 0)
+    monkeypatch.setattr(estimate, "memory_limit", lambda device: num_bytes)
+
+
+def test_weights_that_do_not_fit_are_refused_before_they_are_made(
+    config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_left(monkeypatch, 150_000)
+    made = config("model=youtube_dnn", "model.embed_dim=64")
+    with pytest.raises(GateError) as caught:
+        estimate.run(made, tmp_path)
+    text = str(caught.value)
+    width = int(re.search(r"model.embed_dim=(\d+) would fit", text)[1])  # type: ignore[index]
+    assert 1 <= width < 64
+    fits = config(
+        "model=youtube_dnn", f"model.embed_dim={width}", f"model.user_params.dims=[{width}]"
+    )
+    data, _ = load_data(fits)
+    estimate.check_tables(fits, data, estimate.pick_device("cpu"))
+
+
+def test_a_batch_that_does_not_fit_is_refused_before_it_is_tried(
+    config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_left(monkeypatch, 2_000_000)
+    seen: list[int] = []
+    real = estimate.step_cost
+
+    def spy(*words: object, **options: int) -> steps.StepCost:
+        seen.append(options.get("batch_size", 0))
+        return real(*words, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(estimate, "step_cost", spy)
+    made = config("model=dssm", "trainer.batch_size=512", "model.embed_dim=16",
+                  "model.user_params.dims=[16]", "model.item_params.dims=[16]")  # fmt: skip
+    with pytest.raises(GateError, match=r"trainer.batch_size=\d+ would fit"):
+        estimate.run(made, tmp_path)
+    assert seen == [32]
+
+
+def test_the_command_prints_and_writes_nothing(tmp_path: Path) -> None:
+    words = ("data.num_users=60", "data.num_items=40", "trainer.threads=1")
+    done = rechub("estimate", "model=dssm", *words, cwd=tmp_path)
+    assert tuple(printed(done.stdout)) == ROWS
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_settings_are_refused_as_in_train(tmp_path: Path) -> None:
+    done = rechub("estimate", "model=mnd", "trainer.n_epochs=3", cwd=tmp_path, code=2)
+    assert "2 problems" in done.stderr
+    done = rechub("estimate", "data=table", "data.path=none.csv", cwd=tmp_path, code=2)
+    assert "none.csv" in done.stderr
+    assert list(tmp_path.iterdir()) == []
