@@ -182,7 +182,7 @@ class TrainLoader:
 
 def padded_width(length: Tensor, *, max_len: int) -> int:
     """The longest history's width, in few distinct values (see WIDTH_STEP)."""
-    longest = int(length.max()) if len(length) else 0
+    longest = int(length.max()) if length.numel() else 0
     return min(round_up(max(longest, 1), WIDTH_STEP), max(max_len, 1))
 
 
@@ -218,13 +218,22 @@ def replace_by_oov(ids: Tensor, share: float, generator: torch.Generator) -> Ten
 
 
 def query_batches(
-    gather: HistoryGather, queries: Queries, *, batch_size: int
-) -> Iterator[tuple[slice, dict[str, Tensor]]]:
-    """The user tower's inputs of all queries, in order."""
+    gather: HistoryGather, queries: Queries, *, max_rows: int, max_positions: int
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """The queries of each batch, int64 [B], and the user tower's inputs; all queries once.
+
+    Those of like length come together, so that little is padded: the longest first, at most
+    ``max_rows`` of them and about ``max_positions`` positions of history, padding included.
+    """
     user, end = torch.from_numpy(queries.user), torch.from_numpy(queries.history_end)
-    for first in range(0, len(queries), batch_size):
-        rows = slice(first, min(first + batch_size, len(queries)))
+    length = gather.lengths(user, end)
+    order = torch.argsort(length, descending=True, stable=True)
+    first = 0
+    while first < len(order):
+        width = padded_width(length[order[first]], max_len=gather.max_len)
+        rows = order[first : first + max(1, min(max_rows, max_positions // width))]
         yield rows, gather(user[rows], end[rows])
+        first += len(rows)
 
 
 def _mix(seed: int, epoch: int) -> int:

@@ -16,7 +16,7 @@ from rechub_cli.evaluation.unseen import unknown_users
 from rechub_cli.models.matching.base import MatchingModel
 
 BLOCK_ROWS, BLOCK_POSITIONS = 4096, 1 << 16
-"""Items that a tower encodes at once, and history positions of users."""
+"""Items or users that a tower encodes at once, and history positions of the users."""
 
 
 def item_vectors(model: MatchingModel, data: MatchData) -> Tensor:
@@ -37,12 +37,15 @@ def item_vectors(model: MatchingModel, data: MatchData) -> Tensor:
 def user_vectors(model: MatchingModel, data: MatchData, queries: Queries) -> Tensor:
     """Vectors of the queries' users, [Q, D] or [Q, K, D], on the model's device."""
     device = next(model.parameters()).device
-    size = max(1, BLOCK_POSITIONS // data.options.max_len)
-    blocks = [
-        model.user_tower({name: t.to(device) for name, t in features.items()})
-        for _, features in query_batches(data.gather, queries, batch_size=size)
-    ]
-    return torch.cat(blocks)
+    batches = query_batches(
+        data.gather, queries, max_rows=BLOCK_ROWS, max_positions=BLOCK_POSITIONS
+    )
+    rows, blocks = [], []
+    for index, features in batches:
+        rows.append(index)
+        blocks.append(model.user_tower({name: t.to(device) for name, t in features.items()}))
+    vectors = torch.cat(blocks)
+    return torch.empty_like(vectors).index_copy_(0, torch.cat(rows).to(device), vectors)
 
 
 @torch.no_grad()
