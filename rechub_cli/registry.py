@@ -29,7 +29,8 @@ ENTRY_POINTS = "rechub.models"
 @dataclass(frozen=True)
 class ModelEntry:
     """build: called with user_features, item_features, max_len and the keys of the model's YAML
-    file. interests: how many vectors a user has, in words. paper: the source."""
+    file. interests: how many vectors a user has, in words. paper: the source. max_len: most
+    recent items that a history keeps where features.max_len is null."""
 
     name: str
     build: Callable[..., MatchingModel]
@@ -37,6 +38,7 @@ class ModelEntry:
     interests: str = "1"
     modes: tuple[str, ...] = ALL_MODES
     needs_history: bool = True
+    max_len: int = 50
 
 
 BUILT_IN = (
@@ -44,8 +46,8 @@ BUILT_IN = (
     ModelEntry("youtube_dnn", YoutubeDNN, "Covington et al. 2016"),
     ModelEntry("comirec_dr", ComirecDR, "Cen et al. 2020", interests="interest_num"),
     ModelEntry("comirec_sa", ComirecSA, "Cen et al. 2020", interests="interest_num"),
-    ModelEntry("gru4rec", GRU4Rec, "Hidasi et al. 2016, 2018"),
-    ModelEntry("sasrec", SASRec, "Kang and McAuley 2018"),
+    ModelEntry("gru4rec", GRU4Rec, "Hidasi et al. 2016, 2018", max_len=200),
+    ModelEntry("sasrec", SASRec, "Kang and McAuley 2018", max_len=200),
     ModelEntry("mind", MIND, "Li et al. 2019", interests="interest_num, by history length"),
 )
 
@@ -56,15 +58,20 @@ def list_models() -> list[ModelEntry]:
     return sorted([*BUILT_IN, *others], key=lambda entry: entry.name)
 
 
-def build_model(
-    name: str, schema: FeatureSchema, *, max_len: int, params: dict[str, Any]
-) -> MatchingModel:
-    """Build a registered model. params: the keys of its YAML file but name and embed_dim."""
+def find_model(name: str) -> ModelEntry:
+    """A registered model. Raises ConfigError for another name."""
     entries = {entry.name: entry for entry in list_models()}
     if name not in entries:
         raise ConfigError(
             f"model.name={name!r}; allowed: {', '.join(entries)}.{did_you_mean(name, entries)}"
         )
-    return entries[name].build(
+    return entries[name]
+
+
+def build_model(
+    name: str, schema: FeatureSchema, *, max_len: int, params: dict[str, Any]
+) -> MatchingModel:
+    """Build a registered model. params: the keys of its YAML file but name and embed_dim."""
+    return find_model(name).build(
         schema.user_features, schema.item_features, max_len=max_len, **params
     )

@@ -26,7 +26,7 @@ from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.sources import load_raw
 from rechub_cli.errors import ConfigError, DataError, RechubError
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.registry import build_model
+from rechub_cli.registry import build_model, find_model
 from rechub_cli.trainers.checkpoint import load_checkpoint
 
 CONFIG, OVERRIDES, METRICS, EPOCHS, MANIFEST = (
@@ -61,7 +61,7 @@ def load_data(config: RunConfig) -> tuple[MatchData, DemoWorld | None]:
             user_id=features.user_id,
             exclude=tuple(features.exclude),
             types=features.types or {},
-            max_len=features.max_len,
+            max_len=history_length(config),
             history_columns="auto"
             if features.history_columns == "auto"
             else tuple(features.history_columns),
@@ -73,6 +73,11 @@ def load_data(config: RunConfig) -> tuple[MatchData, DemoWorld | None]:
         seed=config.seed,
     )
     return data, loaded.world
+
+
+def history_length(config: RunConfig) -> int:
+    """Most recent items that a history keeps: the config's own, or what suits its model."""
+    return config.features.max_len or find_model(config.model.name).max_len
 
 
 def split_options(config: RunConfig, unit: str | None) -> SplitOptions:
@@ -103,7 +108,7 @@ def make_model(config: RunConfig, data: MatchData) -> MatchingModel:
     params = config.model.model_dump(exclude={"name", "embed_dim"})
     torch.manual_seed(config.seed)
     return build_model(
-        config.model.name, data.encoded.schema, max_len=config.features.max_len, params=params
+        config.model.name, data.encoded.schema, max_len=data.options.max_len, params=params
     )
 
 

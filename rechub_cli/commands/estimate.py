@@ -25,6 +25,7 @@ from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import result_console
 from rechub_cli.runs import fingerprint, load_data, make_model
 from rechub_cli.trainers.device import pick_device
+from rechub_cli.trainers.steps import batch_rows
 
 ENDLESS = 1_000_000
 """Epochs, so that the measuring decides when the loop ends."""
@@ -87,7 +88,7 @@ def check_batch(
     config: RunConfig, model: MatchingModel, data: MatchData, device: torch.device
 ) -> None:
     """Refuse a batch that cannot be held, judged by a small part of one."""
-    size = config.trainer.batch_size
+    size = batch_rows(data, model, config.trainer.batch_size)
     if size < PROBE:
         return
     probe = step_cost(config, model, data, batch_size=size // PROBE, steps=1, seconds=0.0)

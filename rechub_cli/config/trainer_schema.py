@@ -45,7 +45,7 @@ class ListNegatives(PairNegatives):
 
 
 class TrainerConfig(Node):
-    batch_size: Positive
+    batch_size: Positive | None
     n_epoch: Positive
     patience: Positive | None
     monitor: str

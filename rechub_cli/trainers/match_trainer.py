@@ -38,7 +38,7 @@ class MatchTrainer:
     optimizer_params: ``{"name", "lr", "weight_decay"}``. n_epoch: most epochs, >= 1.
     loss: LossOptions; None: bce, bpr or softmax, by the mode.
     negatives: NegativeOptions for data of ``load_interactions``; other loaders bring their own.
-    batch_size: rows a batch, for data of ``load_interactions``.
+    batch_size: see batch_rows, for data of ``load_interactions``.
     patience: epochs without a better monitor before the end; None: never stop early.
     monitor: the validation metric that picks the best epoch, e.g. ndcg@10. top_k, mask_seen: of
         the validation. schedule, warmup_steps: see build_schedule. clip_norm: largest gradient
@@ -56,7 +56,7 @@ class MatchTrainer:
         *,
         loss: LossOptions | None = None,
         negatives: NegativeOptions | None = None,
-        batch_size: int = 512,
+        batch_size: int | None = None,
         patience: int | None = 5,
         monitor: str = "ndcg@10",
         top_k: Sequence[int] = (5, 10, 20, 50),

@@ -73,13 +73,13 @@ def catalogue_steps(
     *,
     loss: LossOptions,
     negatives: NegativeOptions,
-    batch_size: int,
+    batch_size: int | None,
     device: torch.device,
     seed: int,
 ) -> Steps:
     """Steps over data of ``load_interactions``, with negatives of the catalogue."""
     make = data.window_loader if isinstance(model, CausalModel) else data.train_loader
-    loader = make(batch_size=batch_size, seed=seed)
+    loader = make(batch_size=batch_rows(data, model, batch_size), seed=seed)
     objective = _objective(data, loader, model, loss=loss, options=negatives, device=device)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
@@ -88,6 +88,24 @@ def catalogue_steps(
             yield objective(batch, generator), len(batch.target)
 
     return Steps(losses, len(loader))
+
+
+ROWS = 512
+MIN_WINDOWS, MAX_WINDOWS, WINDOW_STEPS = 16, 128, 128
+
+
+def batch_rows(data: MatchData, model: MatchingModel, batch_size: int | None) -> int:
+    """Rows a step, or windows of a causal model.
+
+    batch_size: None: 512 rows; of windows, each many targets of one user, as many as make 128
+    steps an epoch, from 16 to 128: few users are worth small steps, many never a large one.
+    """
+    if batch_size is not None:
+        return batch_size
+    if not isinstance(model, CausalModel):
+        return ROWS
+    windows = int(data.window_loader(batch_size=1, seed=0).num_windows.sum())
+    return min(max(windows // WINDOW_STEPS, MIN_WINDOWS), MAX_WINDOWS)
 
 
 def _objective(
