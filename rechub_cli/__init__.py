@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from rechub_cli.models.matching.comirec_dr import ComirecDR
     from rechub_cli.models.matching.comirec_sa import ComirecSA
     from rechub_cli.models.matching.dssm import DSSM
+    from rechub_cli.models.matching.gru4rec import GRU4Rec
     from rechub_cli.models.matching.mind import MIND
+    from rechub_cli.models.matching.sasrec import SASRec
     from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
     from rechub_cli.runs import load_run
     from rechub_cli.trainers.match_trainer import MatchTrainer
@@ -25,7 +27,9 @@ _HOMES = {
     "YoutubeDNN": "models.matching.youtube_dnn",
     "ComirecDR": "models.matching.comirec_dr",
     "ComirecSA": "models.matching.comirec_sa",
+    "GRU4Rec": "models.matching.gru4rec",
     "MIND": "models.matching.mind",
+    "SASRec": "models.matching.sasrec",
     "MatchTrainer": "trainers.match_trainer",
     "LossOptions": "trainers.options",
     "NegativeOptions": "trainers.options",
@@ -44,9 +48,11 @@ __all__ = [
     "ComirecSA",
     "DenseFeature",
     "FeatureSchema",
+    "GRU4Rec",
     "LossOptions",
     "MatchTrainer",
     "NegativeOptions",
+    "SASRec",
     "SequenceFeature",
     "SparseFeature",
     "YoutubeDNN",

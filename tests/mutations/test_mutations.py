@@ -17,6 +17,8 @@ import pytest
 pytestmark = pytest.mark.mutation
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACT, PARITY, EXPORT = "tests/contract", "tests/parity", "tests/export"
+ATTENTION, TRANSFORMER = "layers/attention.py", "layers/transformer.py"
+CAUSAL = "models/matching/causal.py"
 HISTORY, CAPSULE, BASE = "layers/history.py", "layers/capsule.py", "models/matching/base.py"
 
 
@@ -75,6 +77,70 @@ MUTATIONS = (
     Mutation("mind", "last gradient only", CAPSULE, "fixed = mapped.detach()", "fixed = mapped"),
     Mutation(
         "mind", "hard selection", BASE, ").argmax(dim=1)", ").argmin(dim=1)"
+    ),
+    Mutation(
+        "comirec_sa", "mask", ATTENTION,
+        "scores = scores.masked_fill(~real, torch.finfo(scores.dtype).min)", "pass",
+    ),
+    Mutation(
+        "comirec_sa", "softmax axis", ATTENTION, "softmax(scores, dim=-1)", "softmax(scores, dim=1)"
+    ),
+    Mutation(
+        "comirec_sa", "detach", ATTENTION, "(recent + self.position[",
+        "(recent.detach() + self.position[",
+    ),
+    Mutation("comirec_sa", "alignment", HISTORY, *RECENT),
+    Mutation("comirec_sa", "temperature", BASE, *SCORES, CONTRACT),
+    Mutation(
+        "comirec_dr", "mask", CAPSULE, "softmax(logits, dim=1) * strength",
+        "softmax(logits, dim=1)",
+    ),
+    Mutation(
+        "comirec_dr", "softmax axis", CAPSULE, "softmax(logits, dim=1) * s",
+        "softmax(logits, dim=2) * s",
+    ),
+    Mutation(
+        "comirec_dr", "detach", CAPSULE, "return self._interests(logits, strength, mapped)",
+        "return self._interests(logits, strength, fixed)",
+    ),
+    Mutation("comirec_dr", "alignment", HISTORY, *RECENT),
+    Mutation("comirec_dr", "temperature", BASE, *SCORES, CONTRACT),
+    Mutation("sasrec", "mask", TRANSFORMER, "is_causal=True", "is_causal=False"),
+    Mutation(
+        "sasrec", "softmax axis", TRANSFORMER, "permute(2, 0, 3, 1, 4)", "permute(2, 0, 1, 3, 4)"
+    ),
+    Mutation(
+        "sasrec", "detach", TRANSFORMER, "self._attention(self.attention_norm(x))",
+        "self._attention(self.attention_norm(x.detach()))",
+    ),
+    Mutation("sasrec", "alignment", HISTORY, *RECENT),
+    Mutation("sasrec", "temperature", BASE, *SCORES, CONTRACT),
+    Mutation("gru4rec", "mask", CAUSAL, " * (lengths > 0).view(-1, 1, 1)", "", CONTRACT),
+    Mutation(
+        "gru4rec", "gate order in ONNX", "layers/gru.py", "[update, reset, new]",
+        "[reset, update, new]", CONTRACT,
+    ),
+    Mutation(
+        "gru4rec", "detach", CAUSAL, "self.sequence(vectors, lengths)",
+        "self.sequence(vectors.detach(), lengths)",
+    ),
+    Mutation("gru4rec", "alignment", CAUSAL, "last = (lengths - 1)", "last = (lengths - lengths)"),
+    Mutation("gru4rec", "temperature", BASE, *SCORES, CONTRACT),
+    Mutation(
+        "gru4rec", "oldest items kept", HISTORY, "first = (lengths - max_len)",
+        "first = (lengths - lengths)", CONTRACT,
+    ),
+    Mutation(
+        "windows", "target is the query's own item", "data/windows.py",
+        "first[:, None] + 1 + steps", "first[:, None] + steps", "tests/data/test_windows.py",
+    ),
+    Mutation(
+        "windows", "cut alike at every epoch", "data/windows.py", "* (slack + 1)", "* 0",
+        "tests/data/test_windows.py",
+    ),
+    Mutation(
+        "dropout", "no scale", "layers/dropout.py", "(65536 / (65536 - self.threshold))", "1.0",
+        "tests/layers",
     ),
     Mutation(
         "loss", "full softmax axis", "trainers/losses.py", "probability.sum(dim=1, keepdim=True)",
