@@ -64,6 +64,7 @@ class InterestParams(Node):
     temperature: Temperature
     similarity: Similarity
     interest_num: Annotated[int, Field(ge=1, le=64)]
+    label_attention: Annotated[float, Field(gt=0)] | None
     tied: bool
     user_params: MlpConfig
 
@@ -80,7 +81,6 @@ class MindParams(InterestParams):
     name: Literal["mind"]
     routing_iterations: Iterations
     recency: bool
-    label_attention: Annotated[float, Field(gt=0)] | None
 
 
 class ComirecDrParams(InterestParams):

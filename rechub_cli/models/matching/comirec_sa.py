@@ -1,7 +1,4 @@
-"""ComiRec-SA: a fixed number of interests by self-attention (Cen 2020).
-
-B rows, K interests, D width.
-"""
+"""ComiRec-SA: a fixed number of interests by self-attention (Cen 2020)."""
 
 from __future__ import annotations
 
@@ -10,21 +7,22 @@ from typing import ClassVar
 
 from rechub_cli.features import Feature
 from rechub_cli.layers.attention import SelfAttentiveInterests
-from rechub_cli.models.matching.base import MatchingModel, UserParams
-from rechub_cli.models.matching.interests import build_towers
+from rechub_cli.models.matching.base import UserParams
+from rechub_cli.models.matching.interests import MultiInterestModel
 
 
-class ComirecSA(MatchingModel):
+class ComirecSA(MultiInterestModel):
     """Controllable multi-interest recommendation: the best of K interests scores an item.
 
     user_features, item_features, user_params, temperature, similarity, tied: as in YoutubeDNN.
     interest_num: K >= 1.
     hidden_dim: of the attention; the authors take 4 D.
+    label_attention: see MultiInterestModel; None is the paper's choice.
     max_len: most recent items of a history that count.
 
-    In training the target takes the interest that scores it best. Deviations from the paper:
-    cosine by default, and user features and an MLP behind each interest (the paper has neither;
-    ComiRec's own form is a table without side columns and ``user_params.dims=[embed_dim]``).
+    Deviations from the paper: cosine by default, and user features and an MLP behind each
+    interest (the paper has neither; ComiRec's own form is a table without side columns and
+    ``user_params.dims=[embed_dim]``).
     """
 
     name: ClassVar[str] = "comirec_sa"
@@ -39,16 +37,18 @@ class ComirecSA(MatchingModel):
         similarity: str = "cosine",
         interest_num: int = 4,
         hidden_dim: int = 256,
+        label_attention: float | None = None,
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
         super().__init__(
-            user_features, item_features, temperature=temperature, similarity=similarity
-        )
-        self.user_tower, self.item_tower = build_towers(
-            self,
-            user_params,
+            user_features,
+            item_features,
+            user_params=user_params,
+            temperature=temperature,
+            similarity=similarity,
             interest_num=interest_num,
+            label_attention=label_attention,
             tied=tied,
             interests=lambda dim: SelfAttentiveInterests(
                 dim, num_interests=interest_num, hidden_dim=hidden_dim, max_len=max_len

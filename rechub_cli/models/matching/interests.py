@@ -5,13 +5,13 @@ B rows, L history length, K interests, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from rechub_cli.errors import RechubError
-from rechub_cli.features import FeatureSchema
+from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
 from rechub_cli.layers.history import HistoryEncoder, history_lengths
 from rechub_cli.layers.mlp import MLP, MLPParams
@@ -59,30 +59,55 @@ class InterestUserTower(nn.Module):
         return out
 
 
-def build_towers(
-    model: MatchingModel,
-    user_params: UserParams,
-    *,
-    interest_num: int,
-    tied: bool,
-    interests: Callable[[int], nn.Module],
-) -> tuple[InterestUserTower, EncodedItemTower]:
-    """The user and item tower of a multi-interest model.
+class MultiInterestModel(MatchingModel):
+    """A user has K vectors, of which the best scores an item.
 
     interest_num: K >= 1. tied: the history reads the candidates' table. interests: makes the
     layer from the width D of the item vectors.
+    label_attention: None, in training the target takes the interest that scores it best; p > 0,
+        the interests are mixed by softmax(p * scores of the target). A deviation from MIND,
+        whose power p of a score is NaN for negative ones: None is its p = infinity.
     """
-    if interest_num < 1:
-        raise RechubError(f"interest_num={interest_num}; allowed: integers >= 1")
-    require_history(model)
-    schema = model.schema
-    params = MLPParams.parse(user_params, name="user_params")
-    tables = EmbeddingTables((*schema.user_features, *schema.item_features))
-    encoder = ItemEncoder(tables, schema.item_features)
-    require_width(params, encoder.out_dim, name="user_params")
-    past = encoder
-    if not tied:
-        past = ItemEncoder(EmbeddingTables(schema.item_features), schema.item_features)
-    layer = interests(encoder.out_dim)
-    user_tower = InterestUserTower(past, tables, schema, params, layer, similarity=model.similarity)
-    return user_tower, EncodedItemTower(encoder, model.similarity)
+
+    def __init__(
+        self,
+        user_features: Sequence[Feature],
+        item_features: Sequence[Feature],
+        *,
+        user_params: UserParams,
+        temperature: float,
+        similarity: str,
+        interest_num: int,
+        label_attention: float | None,
+        tied: bool,
+        interests: Callable[[int], nn.Module],
+    ) -> None:
+        super().__init__(
+            user_features, item_features, temperature=temperature, similarity=similarity
+        )
+        if interest_num < 1:
+            raise RechubError(f"interest_num={interest_num}; allowed: integers >= 1")
+        if label_attention is not None and not label_attention > 0:
+            raise RechubError(f"label_attention={label_attention}; allowed: None or a number > 0")
+        require_history(self)
+        self.label_attention = label_attention
+        params = MLPParams.parse(user_params, name="user_params")
+        tables = EmbeddingTables((*user_features, *item_features))
+        encoder = ItemEncoder(tables, item_features)
+        require_width(params, encoder.out_dim, name="user_params")
+        past = encoder if tied else ItemEncoder(EmbeddingTables(item_features), item_features)
+        self.user_tower = InterestUserTower(
+            past, tables, self.schema, params, interests(encoder.out_dim), similarity=similarity
+        )
+        self.item_tower = EncodedItemTower(encoder, similarity)
+
+    def queries(self, user_vectors: Tensor, positive: Tensor) -> Tensor:
+        """One query a row, [Q, D]: the best interest, or label-aware attention over all."""
+        if self.label_attention is None:
+            return super().queries(user_vectors, positive)
+        scores = torch.einsum("qkd,qd->qk", user_vectors, positive)
+        repeated = (user_vectors == user_vectors[:, :1]).all(-1)  # [Q, K]
+        repeated[:, 0] = False
+        scores = scores.masked_fill(repeated, -torch.inf)  # an unused interest takes no part
+        weights = torch.softmax(self.label_attention * scores, dim=1)
+        return torch.einsum("qk,qkd->qd", weights, user_vectors)
