@@ -6,6 +6,7 @@ B rows, L history length, K interests, D width, I catalogue.
 from __future__ import annotations
 
 import inspect
+import itertools
 from pathlib import Path
 
 import pytest
@@ -241,8 +242,9 @@ def test_towers_export_and_agree_at_other_shapes(
     check_parity(compare_towers(model, tiny, tmp_path), tolerance=1e-4, min_overlap=0.999)
     tower = Tower(tmp_path / "user_tower.onnx")
     assert set(tower.names) == {spec.name for spec in tower_inputs(model, "user")}
-    for rows, length in ((1, 0), (3, 1), (12, 7), (5, 40)):
-        batch = pad({k: t[:rows] for k, t in batch_of(tiny).items()}, max(length, 1), value=2)
+    for rows, length in itertools.product((1, 3, 64), (0, 1, 7, 50, 200)):
+        users = torch.arange(rows) % len(tiny.split.test)
+        batch = pad({k: t[users] for k, t in batch_of(tiny).items()}, length, value=2)
         batch["history_length"] = torch.full((rows,), length).clamp(max=batch["history"].shape[1])
         expected = model.user_tower(batch)
         found = torch.from_numpy(tower({k: batch[k] for k in tower.names}))
