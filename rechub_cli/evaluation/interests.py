@@ -19,7 +19,7 @@ from rechub_cli.trainers.sanity import RunWarning
 
 REPEAT = 1e-5
 """Relative distance under which an interest is a repeat of another, not one of its own."""
-MOST_COSINE, LEAST_EFFECTIVE = 0.998, 1.05
+MOST_COSINE, LEAST_EFFECTIVE = 0.9999, 1.05
 """Where interests have collapsed: they point one way, or one of them does all the work."""
 BLOCK_CELLS = 1 << 22
 

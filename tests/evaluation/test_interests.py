@@ -24,6 +24,7 @@ from rechub_cli.evaluation.interests import (
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.evaluation.ranking import MISS, Ranking
 from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.trainers.match_trainer import MatchTrainer
 from tests.contract.conftest import make_model
 
 SLANT = [sqrt(0.5), sqrt(0.5)]
@@ -120,10 +121,10 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ([ONE, ONE], [[0], [1]], [[0, 1]] * 2, [NOTHING]),
         (
-            [[[1.0, 0], [1.0, 0.01], [1.0, -0.01]]] * 3,
+            [[[1.0, 0], [1.0, 1e-3], [1.0, -1e-3]]] * 3,
             [[0], [1], [3]],
             [[1, 3]] * 3,
-            ["mean cosine 0.9999"],
+            ["mean cosine 1.0000"],
         ),
         ([THREE, THREE], [[0], [0]], [[0, 1]] * 2, ["1.000 by targets won"]),
         ([THREE, TWO], [[0], [0]], [[0, -1], [1, -1]], ["1.000 in a user's top 2"]),
@@ -160,6 +161,16 @@ def test_a_model_broken_on_purpose_fires(name: str, tiny: MatchData) -> None:
     found = report(model, tiny)
     assert found is not None
     assert collapsed_interests(found) is not None
+
+
+@pytest.mark.parametrize("name", MULTI)
+def test_a_trained_model_does_not(name: str, tiny: MatchData) -> None:
+    model = make_model(name, tiny)
+    MatchTrainer(model, "listwise", {"lr": 0.01}, 5, batch_size=16, monitor="ndcg@5").fit(tiny)
+    found = report(model, tiny)
+    assert found is not None
+    assert found["queries_with_several"] == 12
+    assert collapsed_interests(found) is None
 
 
 def test_mind_counts_the_interests_that_a_history_has(tiny: MatchData) -> None:

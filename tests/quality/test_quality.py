@@ -47,7 +47,8 @@ def train(folder: Path, *words: str) -> dict[str, Any]:
     )
     run = max(folder.glob("runs/*/*"), key=lambda p: p.stat().st_mtime)
     metrics: dict[str, Any] = json.loads((run / "metrics.json").read_text())
-    metrics["measured"] = json.loads((run / "run.json").read_text())["measured"]
+    manifest = json.loads((run / "run.json").read_text())
+    metrics |= {name: manifest[name] for name in ("measured", "warnings")}
     return metrics
 
 
@@ -97,6 +98,7 @@ def test_mind_closes_half_of_the_demo_s_gap(world: int, tmp_path: Path) -> None:
     record("demo", str(world), rows)
     assert gap > 0.05
     assert rows["closed"] >= 0.5
+    assert metrics["warnings"] == []
 
 
 def test_shuffled_histories_leave_popularity() -> None:
