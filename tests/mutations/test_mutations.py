@@ -20,6 +20,9 @@ CONTRACT, PARITY, EXPORT = "tests/contract", "tests/parity", "tests/export"
 ATTENTION, TRANSFORMER = "layers/attention.py", "layers/transformer.py"
 CAUSAL = "models/matching/causal.py"
 HISTORY, CAPSULE, BASE = "layers/history.py", "layers/capsule.py", "models/matching/base.py"
+LOSSES, LOSSES_TEST = "trainers/losses.py", "tests/trainers/test_losses.py"
+NEGATIVES, NEGATIVES_TEST = "trainers/negatives.py", "tests/trainers/test_negatives.py"
+STEPS, COMBINATIONS_TEST = "trainers/steps.py", "tests/trainers/test_combinations.py"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Mutation:
 
 
 SCORES = ("products / self.temperature", "products / 1.0")
+BPR_MAX = "log_softmax(masked, dim=1)"
 RECENT = ("lengths.unsqueeze(-1) - 1 - steps", "steps.expand(len(lengths), -1)")
 MUTATIONS = (
     Mutation("dssm", "mask", HISTORY, "weights = mask.to(", "weights = torch.ones_like(mask).to("),
@@ -143,16 +147,61 @@ MUTATIONS = (
         "tests/layers",
     ),
     Mutation(
-        "loss", "full softmax axis", "trainers/losses.py", "probability.sum(dim=1, keepdim=True)",
+        "loss", "full softmax axis", LOSSES, "probability.sum(dim=1, keepdim=True)",
         "probability.sum(dim=0, keepdim=True)",
     ),
     Mutation(
-        "loss", "accidental hits", "trainers/losses.py",
+        "loss", "accidental hits", LOSSES,
         "negative = negative.masked_fill(excluded, -torch.inf)", "pass",
     ),
     Mutation(
-        "loss", "logQ sign", "trainers/losses.py", "scores - expected_count.log()",
+        "loss", "logQ sign", LOSSES, "scores - expected_count.log()",
         "scores + expected_count.log()",
+    ),
+    Mutation("loss", "gBCE's positive", LOSSES, "(beta * softplus", "(softplus"),
+    Mutation("loss", "gBCE's calibration", LOSSES, "1 - t * (1 - alpha)", "1 - t * alpha"),
+    Mutation("loss", "BPR-max weights' axis", LOSSES, BPR_MAX, "log_softmax(masked, dim=0)"),
+    Mutation("loss", "BPR-max weights' gradient", LOSSES, BPR_MAX, BPR_MAX + ".detach()"),
+    Mutation(
+        "loss", "BPR-max accidental hits", LOSSES,
+        "negative.masked_fill(excluded & ~alone, -torch.inf)", "negative", LOSSES_TEST,
+    ),
+    Mutation("loss", "BPR-max penalty", LOSSES, "negative.square()", "negative"),
+    Mutation("loss", "Yi's positive", LOSSES, "corrected(positive, positive_count)", "positive"),
+    Mutation("loss", "weighted logQ's stop", LOSSES, "sigmoid().detach()", "sigmoid()"),
+    Mutation("loss", "weighted logQ's others", LOSSES, "(min=1) / others", "(min=1)"),
+    Mutation(
+        "sampler", "hard takes the excluded", NEGATIVES, ".masked_fill(excluded, -torch.inf)", "",
+        NEGATIVES_TEST,
+    ),
+    Mutation(
+        "sampler", "hard counts the excluded", NEGATIVES, "excluded.gather(1, chosen)",
+        "torch.zeros_like(chosen, dtype=torch.bool)", NEGATIVES_TEST,
+    ),
+    Mutation(
+        "sampler", "hard takes the lowest", NEGATIVES, "dim=1).indices",
+        "dim=1, largest=False).indices", NEGATIVES_TEST,
+    ),
+    Mutation(
+        "sampler", "a pool repeats items", NEGATIVES, "replace=False", "replace=True",
+        NEGATIVES_TEST,
+    ),
+    Mutation("sampler", "popularity's power", NEGATIVES, " ** alpha", "", NEGATIVES_TEST),
+    Mutation(
+        "sampler", "expected count of mixed", NEGATIVES, 'if self.kind in ("in_batch", "mixed")',
+        'if self.kind == "in_batch"', NEGATIVES_TEST,
+    ),
+    Mutation(
+        "sampler", "known pairs", STEPS, "if hard or not softmax:", "if not softmax:",
+        COMBINATIONS_TEST,
+    ),
+    Mutation(
+        "sampler", "logQ by default", STEPS, '"negatives" if softmax and not hard else "none"',
+        '"none"', COMBINATIONS_TEST,
+    ),
+    Mutation(
+        "options", "gBCE's sampler", "trainers/options.py",
+        'loss == "gbce" and sampler != "uniform"', "False", COMBINATIONS_TEST,
     ),
     Mutation(
         "trainer", "best is a copy", "trainers/checkpoint.py",
@@ -174,7 +223,8 @@ def test_a_fault_turns_a_test_red(mutation: Mutation, tmp_path: Path) -> None:
         shutil.copytree(
             ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__")
         )
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, tmp_path)
     file = tmp_path / "rechub_cli" / mutation.file
     text = file.read_text()
     assert mutation.old in text, "the line has changed: renew the mutation"

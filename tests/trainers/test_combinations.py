@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from torch import Tensor
 
 from rechub_cli.config import trainer_schema
 from rechub_cli.config.locate import conf_dir
@@ -18,6 +19,7 @@ from rechub_cli.config.resolve import find_issues
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers.match_trainer import MatchTrainer
+from rechub_cli.trainers.objectives import SampledLoss
 from rechub_cli.trainers.options import (
     DEFAULT_LOSS,
     DEFAULT_NEGATIVES,
@@ -28,6 +30,7 @@ from rechub_cli.trainers.options import (
     LossOptions,
     NegativeOptions,
 )
+from rechub_cli.trainers.steps import _objective
 from tests.conftest import ROOT
 from tests.contract.conftest import make_model
 
@@ -178,6 +181,77 @@ def test_all_problems_of_the_group_come_at_once() -> None:
     choice = choice_of("pointwise", "gbce", "hard", None)
     found = from_the_shell({**choice, "gbce_t": None, "pool_size": None})
     assert sorted(line.split(":")[0] for line in found) == ["gbce_t", "negatives.pool_size"]
+
+
+def first_loss(data: MatchData, **changes: Any) -> float:
+    choice = {**choice_of(changes["mode"], changes["loss"], changes["sampler"], None), **changes}
+    torch.manual_seed(0)
+    loss, _ = next(iter(from_python(choice, data)._steps(data).losses(1)))
+    return float(loss.item())
+
+
+@pytest.mark.parametrize(
+    ("base", "key", "values"),
+    [
+        (("pointwise", "gbce", "uniform"), "gbce_t", (0.0, 0.5, 1.0)),
+        (("pairwise", "bpr_max", "uniform"), "bpreg", (0.0, 0.5)),
+        (("pairwise", "bpr", "uniform"), "num_negatives", (4, 5)),
+        (("pairwise", "bpr", "popularity"), "alpha", (0.0, 1.0, 4.0)),
+        (("pairwise", "bpr", "hard"), "pool_size", (5, 20)),
+        (("listwise", "softmax", "popularity"), "logq", LOGQ),
+    ],
+)
+def test_each_option_reaches_the_loss(
+    base: tuple[str, str, str], key: str, values: tuple[Any, ...], tiny: MatchData
+) -> None:
+    mode, loss, sampler = base
+    found = [first_loss(tiny, mode=mode, loss=loss, sampler=sampler, **{key: v}) for v in values]
+    assert len(set(found)) == len(values)
+
+
+def test_null_is_what_the_comments_say(tiny: MatchData) -> None:
+    def softmax(**changes: Any) -> float:
+        return first_loss(tiny, mode="listwise", loss="softmax", **changes)
+
+    for sampler in ("uniform", "popularity", "in_batch", "mixed"):
+        assert softmax(sampler=sampler) == softmax(sampler=sampler, logq="negatives")
+    assert softmax(sampler="hard") == softmax(sampler="hard", logq="none")
+    assert softmax(sampler="popularity") == softmax(sampler="popularity", alpha=1.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "negatives", "own_items_count"),
+    [
+        (LossOptions("softmax"), NegativeOptions("hard", 20, pool_size=20), False),
+        (LossOptions("bpr"), NegativeOptions("hard", 20, pool_size=20), False),
+        (LossOptions("bce"), NegativeOptions("in_batch"), False),
+        (LossOptions("softmax"), NegativeOptions("in_batch"), True),
+    ],
+)
+def test_whose_negatives_count(
+    loss: LossOptions, negatives: NegativeOptions, own_items_count: bool, tiny: MatchData
+) -> None:
+    """Known pairs never do, but for the sampled softmax, which leaves out the target alone."""
+    loader = tiny.train_loader(batch_size=1000, seed=0)
+    model = make_model("youtube_dnn", tiny)
+    objective = _objective(
+        tiny, loader, model, loss=loss, options=negatives, device=torch.device("cpu")
+    )
+    assert isinstance(objective, SampledLoss)
+    seen = []
+
+    def spy(positive: Tensor, negative: Tensor, *, excluded: Tensor, weight: Any = None) -> Tensor:
+        seen.append((~excluded).sum(dim=1))
+        return positive.sum()
+
+    objective.loss = spy
+    batch = next(loader.epoch(1))
+    objective(batch, torch.Generator().manual_seed(0))
+    known = set(zip(loader.user.tolist(), loader.target.tolist(), strict=True))
+    rows = (batch.target if negatives.sampler == "in_batch" else tiny.trained_items).tolist()
+    for count, user, target in zip(seen[0], batch.user.tolist(), batch.target, strict=True):
+        own = {target.item()} if own_items_count else {item for u, item in known if u == user}
+        assert count == sum(row not in own for row in rows)
 
 
 def test_gbce_cannot_draw_more_than_there_are_others(tiny: MatchData) -> None:
