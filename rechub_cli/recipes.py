@@ -45,8 +45,11 @@ class Verdict:
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted key -> value of each setting that figures follow from; what is null is off and left
-    out, as it was before the setting was there. config: plain values."""
+    """Dotted key -> value of each setting that figures follow from. config: plain values.
+
+    What is null is left out, as if the setting were not there yet: it is off, or follows from the
+    model and the data.
+    """
     return {
         key: value
         for key, value in _flat(config)

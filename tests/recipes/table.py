@@ -36,7 +36,7 @@ PUBLISHED = {
 OTHERS = {
     "ml_1m": "Others on this file: SASRec with BCE .2500 / .1341, BERT4Rec .2843 / .1537, SASRec "
     "with the full softmax .3152 / .1821 [Klenitskiy 2023]; gSASRec .3003 / .1726 [Petrov 2023]; "
-    "EASE on the last 20 events .2214 / .1209 [ours].",
+    "EASE on the last 20 events .2214 / .1209 [measured for this project].",
     "amazon_beauty": "Others on this file: SASRec .0605 / .0318 [Zhou 2020]; BSARec .1008 / .0611 "
     "[Shin 2024]; sequential rules with W = H = 5, decay .6: .0818 / .0519 [ours].",
 }
@@ -76,7 +76,9 @@ def render(recorded: dict[str, dict[str, Any]]) -> str:
         if rows:
             lines += [f"**{title}**", "", *_table(data, rows), ""]
             lines += [OTHERS[data], ""] if data in OTHERS else []
-    return "\n".join([*lines, f"Sources. {SOURCES}", END])
+    machines = sorted({row["machine"] for row in recorded.values()})
+    measured = f"Measured on {', '.join(machines)}, other jobs beside it."
+    return "\n".join([*lines, f"{measured} Sources. {SOURCES}", END])
 
 
 def _table(data: str, rows: dict[str, dict[str, Any]]) -> list[str]:

@@ -12,6 +12,7 @@ import yaml
 
 from rechub_cli.commands import train
 from rechub_cli.config.locate import conf_dir
+from rechub_cli.config.origin import Origin
 from rechub_cli.config.resolve import to_yaml
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.raw import Identity
@@ -157,6 +158,32 @@ def test_what_is_not_the_recipe_is_not_compared(recorded: Path) -> None:
     assert verdict.why == "other interactions: an unknown preprocessing"
     verdict = judge(recorded.with_name("new.yaml"), changed, PUBLISHED, FIGURES)
     assert verdict.why == "none are recorded"
+
+
+def test_a_run_below_its_figures_is_warned_of(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = compose(
+        "ml_100k_mind", "data=demo", "data.num_users=60", "data.num_items=40", "trainer.n_epoch=1",
+        "trainer.threads=1", "export=none",
+    )  # fmt: skip
+    content = json.loads(recorded.with_suffix(".json").read_text())
+    content["metrics"]["ndcg@10"]["mean"] = 0.99
+    content |= {"config": settings(config.model_dump(mode="json")), "interactions": None}
+    recorded.with_suffix(".json").write_text(json.dumps(content))
+    train.run(config, tmp_path / "run", recipe=recorded)
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["recipe"]["result"] == "below"
+    assert "recipe_shortfall" in [warning["name"] for warning in manifest["warnings"]]
+    assert capsys.readouterr().out.count("recipe mine: below") == 1
+
+
+def test_a_value_that_the_recipe_leaves_alone_is_traced_to_its_own_file(tmp_path: Path) -> None:
+    recipe, trainer = tmp_path / "mine.yaml", conf_dir() / "trainer" / "listwise.yaml"
+    recipe.write_text("# @package _global_\ntrainer: {n_epoch: 7}\n")
+    origin = Origin(files={"trainer": trainer}, recipe=recipe)
+    assert origin.of("trainer.n_epoch") == f"{recipe}:2"
+    assert origin.of("trainer.batch_size").startswith(f"{trainer}:")
 
 
 def test_settings_are_what_figures_follow_from() -> None:
