@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from rechub_cli.config.node import Node, Positive
+from rechub_cli.config.node import Node, Positive, refuse
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
@@ -64,13 +64,23 @@ class InterestParams(Node):
     temperature: Temperature
     similarity: Similarity
     interest_num: Annotated[int, Field(ge=1, le=64)]
+    selection: Literal["candidate", "target", "mixed"]
     label_attention: Annotated[float, Field(gt=0)] | None
     tied: bool
     user_params: MlpConfig
 
     @model_validator(mode="after")
-    def _one_width(self) -> InterestParams:
+    def _fits(self) -> InterestParams:
         _same_width(self.user_params.dims, self.embed_dim, "the item vectors (embed_dim)")
+        mixed, given = self.selection == "mixed", self.label_attention is not None
+        refuse(
+            (mixed and not given, "label_attention|is needed with selection=mixed, e.g. 1.0"),
+            (
+                given and not mixed,
+                f"label_attention|is ignored by selection={self.selection}: set it to null, or "
+                "use selection=mixed",
+            ),
+        )
         return self
 
 

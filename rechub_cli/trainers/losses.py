@@ -37,7 +37,8 @@ def full_softmax(
 ) -> Tensor:
     """Exact softmax cross-entropy over all items, in chunks of rows.
 
-    queries: [Q, D]. items: [C, D]. target: the positive's row in ``items``, int64 [Q].
+    queries: [Q, D], or [Q, K, D]: then each item is scored by the best of the row's K.
+    items: [C, D]. target: the positive's row in ``items``, int64 [Q].
     The gradient is made in the forward pass, so memory does not grow with Q x C.
     """
     loss: Tensor = _ChunkedSoftmax.apply(queries, items, target, temperature, weight)  # type: ignore[no-untyped-call]
@@ -59,19 +60,21 @@ class _ChunkedSoftmax(torch.autograd.Function):
         temperature: float,
         weight: Tensor | None,
     ) -> Tensor:
-        rows = len(queries)
-        share = (
-            torch.full_like(queries[:, 0], 1 / rows) if weight is None else weight / weight.sum()
-        )
+        shape, rows, width = queries.shape, len(queries), queries.shape[-1]
+        queries = queries.view(rows, -1, width)  # [Q, K, D]
+        share = queries.new_full((rows,), 1 / rows) if weight is None else weight / weight.sum()
         # Rows of no weight: matrix kernels are made and kept for every count of rows.
         extra = -rows % ROW_STEP
         queries, share, target = (_pad_rows(t, extra) for t in (queries, share, target))
         grad_queries, grad_items = torch.empty_like(queries), torch.zeros_like(items)
         loss = queries.new_zeros(())
-        size = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (4 * len(items))))
+        several = queries.shape[1]
+        size = max(1, min(CHUNK_ROWS, CHUNK_BYTES // (4 * len(items))) // several)
         for first in range(0, len(queries), size):
             part = slice(first, first + size)
-            logits = (queries[part] / temperature) @ items.T  # [chunk, C]
+            flat = queries[part].flatten(0, 1)
+            products = ((flat / temperature) @ items.T).view(-1, several, len(items))
+            logits, best = (products[:, 0], None) if several == 1 else products.max(dim=1)
             index = torch.arange(len(logits), device=logits.device)
             top = logits.amax(dim=1, keepdim=True)
             positive = logits[index, target[part]]
@@ -82,9 +85,12 @@ class _ChunkedSoftmax(torch.autograd.Function):
             probability /= total
             probability[index, target[part]] -= 1
             probability *= (share[part] / temperature).unsqueeze(1)
-            grad_queries[part] = probability @ items
-            grad_items.addmm_(probability.T, queries[part])
-        ctx.save_for_backward(grad_queries[:rows], grad_items)
+            if best is not None:
+                products.zero_().scatter_(1, best.unsqueeze(1), probability.unsqueeze(1))
+            spread = products.flatten(0, 1)
+            grad_queries[part] = (spread @ items).view(-1, several, width)
+            grad_items.addmm_(spread.T, flat)
+        ctx.save_for_backward(grad_queries[:rows].view(shape), grad_items)
         return loss
 
     @staticmethod

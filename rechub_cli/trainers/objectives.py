@@ -15,7 +15,7 @@ from torch import Tensor
 from rechub_cli.data.batches import TrainBatch, replace_by_oov
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
-from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.trainers.losses import PairLoss, full_softmax, labelled_bce, logq_scores
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, hardest
@@ -124,8 +124,8 @@ class SampledLoss:
         negatives = negatives.view(*drawn.shape, -1)  # [N, D] or [Q, N, D]
         queries = self.model.queries(user_vectors(self.model, batch), positives)
         queries = queries / self.model.temperature
-        positive = (queries * positives).sum(-1)
-        negative = score_negatives(queries, negatives)
+        positive = best_products(queries, positives.unsqueeze(1)).squeeze(1)
+        negative = best_products(queries, negatives)
         if self.sampler.kind == "hard":
             negative, excluded = hardest(negative, excluded, self.sampler.num_negatives)
         if self.logq != "none":
@@ -138,13 +138,6 @@ class SampledLoss:
                 negative_count=self.sampler.expected(drawn, batch_size=len(target)).to(device),
             )
         return self.loss(positive, negative, excluded=excluded, weight=batch.weight)
-
-
-def score_negatives(queries: Tensor, negatives: Tensor) -> Tensor:
-    """Queries [Q, D] against shared [N, D] or own [Q, N, D] negatives: [Q, N]."""
-    if negatives.dim() == 2:
-        return queries @ negatives.T
-    return torch.bmm(negatives, queries.unsqueeze(-1)).squeeze(-1)
 
 
 NEGATIVES_KEY = "neg_items"
@@ -173,7 +166,9 @@ class RowObjective:
         queries = queries / self.model.temperature
         negatives, excluded = self._negatives(features, positives)
         return self.loss(
-            (queries * positives).sum(-1), score_negatives(queries, negatives), excluded=excluded
+            best_products(queries, positives.unsqueeze(1)).squeeze(1),
+            best_products(queries, negatives),
+            excluded=excluded,
         )
 
     def _negatives(self, features: dict[str, Tensor], positives: Tensor) -> tuple[Tensor, Tensor]:

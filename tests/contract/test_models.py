@@ -20,7 +20,7 @@ from rechub_cli.evaluation.model_scores import item_vectors, model_scorer, user_
 from rechub_cli.export.contract import tower_inputs
 from rechub_cli.export.onnx import export_tower
 from rechub_cli.export.parity import Tower, check_parity, compare_towers
-from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.registry import list_models
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import DEFAULT_NEGATIVES, MODES, NegativeOptions
@@ -119,12 +119,11 @@ def test_training_scores_are_tower_scores(model: MatchingModel, tiny: MatchData)
     target = torch.from_numpy(tiny.interactions.items[test.history_end].astype("int64"))
     served = model_scorer(model, tiny, test)(slice(0, len(test)))
     queries = model.queries(users, items[target])
-    trained = (queries * items[target]).sum(-1) / model.temperature
+    trained = best_products(queries, items[target].unsqueeze(1)).squeeze(1) / model.temperature
     assert_close(trained, served[torch.arange(len(test)), target])
     aligned = {**batch_of(tiny), **{k: t[target] for k, t in tiny.encoded.item.items()}}
     assert_close(model(aligned), trained)
-    if users.dim() == 2:
-        assert_close(queries @ items.T / model.temperature, served)
+    assert_close(best_products(queries, items) / model.temperature, served)
 
 
 @pytest.mark.parametrize("length", [0, 1])

@@ -80,7 +80,8 @@ MUTATIONS = (
     ),
     Mutation("mind", "last gradient only", CAPSULE, "fixed = mapped.detach()", "fixed = mapped"),
     Mutation(
-        "mind", "hard selection", BASE, ").argmax(dim=1)", ").argmin(dim=1)"
+        "mind", "hard selection", "models/matching/interests.py", "scores.argmax(dim=1)",
+        "scores.argmin(dim=1)",
     ),
     Mutation(
         "comirec_sa", "mask", ATTENTION,

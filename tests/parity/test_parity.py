@@ -328,6 +328,7 @@ def test_mind_tower_and_label_attention(power: float | None) -> None:
         temperature=1.0,
         similarity="dot",
         interest_num=len(given["first_logits"]),
+        selection="target" if power is None else "mixed",
         label_attention=power,
         max_len=len(given["recency"]),
     ).double()

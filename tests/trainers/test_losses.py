@@ -31,20 +31,25 @@ PAIR_LOSSES = [sampled_softmax, weighted_softmax, bpr, partial(bpr_max, bpreg=0.
 def dense_softmax(
     queries: Tensor, items: Tensor, target: Tensor, temperature: float, weight: Tensor | None
 ) -> Tensor:
-    rows = torch.nn.functional.cross_entropy(
-        queries @ items.T / temperature, target, reduction="none"
-    )
+    scores = queries @ items.T
+    if queries.dim() == 3:
+        scores = scores.max(dim=1).values
+    rows = torch.nn.functional.cross_entropy(scores / temperature, target, reduction="none")
     return rows.mean() if weight is None else (rows * weight).sum() / weight.sum()
 
 
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("chunk", [1, 3, 512])
+@pytest.mark.parametrize("interests", [(), (1,), (3,)])
 def test_full_softmax_is_the_dense_one(
-    weighted: bool, chunk: int, monkeypatch: pytest.MonkeyPatch
+    weighted: bool, chunk: int, interests: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(losses, "CHUNK_ROWS", chunk)
     generator = torch.Generator().manual_seed(0)
-    values = [torch.randn(s, generator=generator, dtype=torch.float64) for s in ((7, 4), (11, 4))]
+    values = [
+        torch.randn(s, generator=generator, dtype=torch.float64)
+        for s in ((7, *interests, 4), (11, 4))
+    ]
     target = torch.randint(11, (7,), generator=generator)
     weight = torch.rand(7, generator=generator, dtype=torch.float64) if weighted else None
     grads, found = [], []

@@ -55,28 +55,35 @@ class MatchingModel(nn.Module):
         self.similarity = similarity
 
     def queries(self, user_vectors: Tensor, positive: Tensor) -> Tensor:
-        """One query a row [Q, D] from user vectors [Q, D] or [Q, K, D] and the positives [Q, D].
+        """What a row's candidates are scored by in training, by ``best_products``.
 
-        Of several interests the one that scores the positive best is taken (hard selection).
+        user_vectors: [Q, D], or [Q, K, D] for K interests. positive: of each row, [Q, D].
         """
-        if user_vectors.dim() == 2:
-            return user_vectors
-        best = torch.einsum("qkd,qd->qk", user_vectors, positive).argmax(dim=1)
-        return user_vectors[torch.arange(len(best), device=best.device), best]
+        return user_vectors
 
     def scores(self, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
         """Serving scores [B, N]: inner product / temperature, the best interest's where K > 1."""
-        products: Tensor = user_vectors @ item_vectors.T
-        if products.dim() == 3:
-            products = products.amax(dim=1)
-        scores: Tensor = products / self.temperature
-        return scores
+        return best_products(user_vectors, item_vectors) / self.temperature
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of aligned rows, [B]: the user of a row against the item of the same row."""
         items = self.item_tower(batch)
-        products: Tensor = (self.queries(self.user_tower(batch), items) * items).sum(-1)
-        return products / self.temperature
+        queries = self.queries(self.user_tower(batch), items)
+        return best_products(queries, items.unsqueeze(1)).squeeze(1) / self.temperature
+
+
+def best_products(queries: Tensor, items: Tensor) -> Tensor:
+    """Inner products [Q, N] with shared items [N, D] or each row's own [Q, N, D].
+
+    queries: [Q, D], or [Q, K, D], of which an item takes its best.
+    """
+    if items.dim() == 2:
+        products = queries @ items.T  # [Q, N] or [Q, K, N]
+    elif queries.dim() == 2:
+        products = torch.bmm(items, queries.unsqueeze(-1)).squeeze(-1)
+    else:
+        products = torch.bmm(queries, items.transpose(1, 2))
+    return products.amax(dim=1) if queries.dim() == 3 else products
 
 
 class Normalised(nn.Module):

@@ -17,7 +17,7 @@ class ComirecDR(MultiInterestModel):
 
     user_features, item_features, user_params, temperature, similarity, tied: as in YoutubeDNN.
     interest_num: K >= 1. routing_iterations: >= 1.
-    label_attention: see MultiInterestModel; None is the paper's choice.
+    selection, label_attention: see MultiInterestModel; the paper's selection is target.
     max_len: most recent items of a history that count.
 
     Deviations from the paper: cosine by default, and user features and an MLP behind each
@@ -37,6 +37,7 @@ class ComirecDR(MultiInterestModel):
         similarity: str = "cosine",
         interest_num: int = 4,
         routing_iterations: int = 3,
+        selection: str = "candidate",
         label_attention: float | None = None,
         tied: bool = True,
         max_len: int = 50,
@@ -50,6 +51,7 @@ class ComirecDR(MultiInterestModel):
             temperature=temperature,
             similarity=similarity,
             interest_num=interest_num,
+            selection=selection,
             label_attention=label_attention,
             tied=tied,
             interests=lambda dim: PositionalRouting(

@@ -24,6 +24,8 @@ from rechub_cli.models.matching.base import (
     require_width,
 )
 
+SELECTIONS = ("candidate", "target", "mixed")
+
 
 class InterestUserTower(nn.Module):
     """Interests of the history, each with the user's features through one MLP: [B, K, D].
@@ -52,10 +54,13 @@ class InterestUserTower(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         lengths = history_lengths(batch, self.columns)
         interests = self.interests(self.history(batch), lengths)  # [B, K, D]
+        repeated = (interests == interests[:, :1]).all(-1, keepdim=True)
         if self.profile is not None:
             profile = self.profile(batch).unsqueeze(1).expand(-1, interests.shape[1], -1)
             interests = torch.cat([interests, profile], dim=-1)
-        out: Tensor = self.end(self.mlp(interests))
+        vectors = self.mlp(interests)
+        # An unused interest repeats the first one, whatever dropout has made of both.
+        out: Tensor = self.end(torch.where(repeated, vectors[:, :1], vectors))
         return out
 
 
@@ -64,9 +69,11 @@ class MultiInterestModel(MatchingModel):
 
     interest_num: K >= 1. tied: the history reads the candidates' table. interests: makes the
     layer from the width D of the item vectors.
-    label_attention: None, in training the target takes the interest that scores it best; p > 0,
-        the interests are mixed by softmax(p * scores of the target). A deviation from MIND,
-        whose power p of a score is NaN for negative ones: None is its p = infinity.
+    selection: what scores a row's candidates in training. ``candidate``: each its own best
+        interest, as when served. ``target``: the interest that scores the target best, all of
+        them (the papers' choice). ``mixed``: one vector, the interests weighted by softmax(p *
+        scores of the target), p = ``label_attention`` > 0, which is None elsewhere: MIND's
+        label-aware attention, whose power p of a score would be NaN for negative ones.
     """
 
     def __init__(
@@ -78,6 +85,7 @@ class MultiInterestModel(MatchingModel):
         temperature: float,
         similarity: str,
         interest_num: int,
+        selection: str,
         label_attention: float | None,
         tied: bool,
         interests: Callable[[int], nn.Module],
@@ -87,10 +95,15 @@ class MultiInterestModel(MatchingModel):
         )
         if interest_num < 1:
             raise RechubError(f"interest_num={interest_num}; allowed: integers >= 1")
-        if label_attention is not None and not label_attention > 0:
-            raise RechubError(f"label_attention={label_attention}; allowed: None or a number > 0")
+        if selection not in SELECTIONS:
+            raise RechubError(f"selection={selection!r}; allowed: {', '.join(SELECTIONS)}")
+        if (selection == "mixed") != (label_attention is not None and label_attention > 0):
+            raise RechubError(
+                f"selection={selection}, label_attention={label_attention}; allowed: mixed with a "
+                "number > 0, the others with None"
+            )
         require_history(self)
-        self.label_attention = label_attention
+        self.selection, self.label_attention = selection, label_attention
         params = MLPParams.parse(user_params, name="user_params")
         tables = EmbeddingTables((*user_features, *item_features))
         encoder = ItemEncoder(tables, item_features)
@@ -102,10 +115,13 @@ class MultiInterestModel(MatchingModel):
         self.item_tower = EncodedItemTower(encoder, similarity)
 
     def queries(self, user_vectors: Tensor, positive: Tensor) -> Tensor:
-        """One query a row, [Q, D]: the best interest, or label-aware attention over all."""
-        if self.label_attention is None:
-            return super().queries(user_vectors, positive)
+        """All interests [Q, K, D], or one query a row [Q, D]; see ``selection``."""
+        if self.selection == "candidate":
+            return user_vectors
         scores = torch.einsum("qkd,qd->qk", user_vectors, positive)
+        if self.label_attention is None:
+            best = scores.argmax(dim=1)
+            return user_vectors[torch.arange(len(best), device=best.device), best]
         repeated = (user_vectors == user_vectors[:, :1]).all(-1)  # [Q, K]
         repeated[:, 0] = False
         scores = scores.masked_fill(repeated, -torch.inf)  # an unused interest takes no part

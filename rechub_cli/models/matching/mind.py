@@ -19,7 +19,7 @@ class MIND(MultiInterestModel):
     interest_num: K >= 1; a history of length L has clamp(floor(log2 L), 1, K) of them.
     routing_iterations, recency: see CapsuleRouting. max_len: most recent items of a
         history that count.
-    label_attention: see MultiInterestModel.
+    selection, label_attention: see MultiInterestModel; the paper's selection is mixed.
 
     Further deviations from the paper: cosine by default; the MLP behind each interest ends in a
     linear layer (the paper's ReLU would leave it no negative coordinate); those of CapsuleRouting.
@@ -38,6 +38,7 @@ class MIND(MultiInterestModel):
         interest_num: int = 4,
         routing_iterations: int = 3,
         recency: bool = True,
+        selection: str = "candidate",
         label_attention: float | None = None,
         tied: bool = True,
         max_len: int = 50,
@@ -51,6 +52,7 @@ class MIND(MultiInterestModel):
             temperature=temperature,
             similarity=similarity,
             interest_num=interest_num,
+            selection=selection,
             label_attention=label_attention,
             tied=tied,
             interests=lambda dim: CapsuleRouting(
