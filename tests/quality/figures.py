@@ -47,7 +47,8 @@ def ml_100k_table(figures: Figures) -> list[str]:
         "| model | mode | seeds | Recall@10 | NDCG@10 | Recall@50 | seconds | peak MiB |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for model in ("dssm", "youtube_dnn", "mind"):
+    models = sorted({r["model"] for r in figures["ml_100k"].values()})
+    for model in models:
         for mode in MODES:
             runs = runs_of(figures, model, mode)
             if runs:

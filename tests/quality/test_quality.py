@@ -24,6 +24,7 @@ from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.raw import ITEM, RawData
 from rechub_cli.evaluation.compare import baseline_metrics
 from rechub_cli.models.matching.mind import MIND
+from rechub_cli.registry import list_models
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from tests.contract.conftest import shipped_params
 from tests.quality.figures import MODES, record
@@ -57,7 +58,7 @@ def machine() -> str:
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("model", sorted(GOALS))
+@pytest.mark.parametrize("model", [entry.name for entry in list_models()])
 def test_ml_100k(model: str, mode: str, real_data: Path, tmp_path: Path) -> None:
     seeds = SEEDS if mode == "listwise" else SEEDS[:1]
     found = []
@@ -85,7 +86,7 @@ def test_ml_100k(model: str, mode: str, real_data: Path, tmp_path: Path) -> None
         assert metrics["test"]["ndcg@10"] > baselines["popularity"]["test"]["ndcg@10"]
         found.append(metrics["test"]["recall@50"])
     if mode == "listwise":
-        assert mean(found) >= GOALS[model]
+        assert mean(found) >= GOALS.get(model, 0.0)
 
 
 @pytest.mark.parametrize("world", WORLDS)
