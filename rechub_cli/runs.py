@@ -28,6 +28,7 @@ from rechub_cli.errors import ConfigError, DataError, RechubError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.registry import build_model, find_model
 from rechub_cli.trainers.checkpoint import load_checkpoint
+from rechub_cli.trainers.device import choose_matmul
 
 CONFIG, OVERRIDES, METRICS, EPOCHS, MANIFEST = (
     "config.yaml",
@@ -136,6 +137,7 @@ def load_run(folder: Path | str, *, data_path: str | None = None) -> Run:
             "restore them, or name their place in data.path"
         )
     model = make_model(config, data)
+    choose_matmul()  # scores are then those of the run, to the bit
     load_checkpoint(folder / "checkpoints" / "best", model)
     model.eval()
     return Run(folder, config, data, model, world)
