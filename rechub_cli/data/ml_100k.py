@@ -144,7 +144,7 @@ def _identity(events: Events) -> Identity:
     found = canonical_hash(_table(events))
     if found == INTERACTIONS_HASH:
         return Identity("GroupLens' ml-100k", found, published=True)
-    return Identity("other interactions than ml-100k's", found, published=False)
+    return Identity("not GroupLens' ml-100k", found, published=False)
 
 
 def _table(events: Events) -> pa.Table:

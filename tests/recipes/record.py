@@ -61,9 +61,12 @@ def summarise(runs: list[Path], config: dict[str, Any]) -> dict[str, Any]:
     metrics = [_json(run / "metrics.json") for run in runs]
     manifests = [_json(run / "run.json") for run in runs]
     seeds = [manifest["fingerprint"]["seed"] for manifest in manifests]
-    data = {(m["interactions"] or {}).get("sha256") for m in manifests}
-    if len(set(seeds)) < len(runs) or len(data) > 1:
-        raise SystemExit(f"{runs[0]} ...: give one run a seed on one data set; seeds {seeds}")
+    data = {m["interactions"]["sha256"] for m in manifests if m["interactions"]["published"]}
+    if len(set(seeds)) < len(runs) or len(data) != 1:
+        raise SystemExit(
+            f"{runs[0]} ...: give one run a seed, all on one published data set; seeds {seeds}, "
+            f"interactions {[m['interactions']['name'] for m in manifests]}"
+        )
     measured, baselines = [m["measured"] for m in manifests], metrics[0]["baselines"]
     return {
         "config": config,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,7 @@ def write_run(folder: Path, config: RunConfig, *, seed: int, found: float, **man
     baselines = {name: {"test": row} for name in ("popularity", "sequential_rules")}
     content = {
         "fingerprint": {"seed": seed},
-        "interactions": {"sha256": "abc"},
+        "interactions": asdict(PUBLISHED),
         "protocol": {
             "split": {"method": "leave_one_out"},
             "mask_seen": True,
@@ -261,9 +261,13 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     one = write_run(tmp_path / "a", config, seed=0, found=0.1)
     with pytest.raises(SystemExit, match="one run a seed"):
         summarise([one, one], {})
-    other = write_run(tmp_path / "b", config, seed=1, found=0.1, interactions=None)
-    with pytest.raises(SystemExit, match="on one data set"):
+    data = asdict(replace(PUBLISHED, sha256="def"))
+    other = write_run(tmp_path / "b", config, seed=1, found=0.1, interactions=data)
+    with pytest.raises(SystemExit, match="all on one published data set"):
         summarise([one, other], {})
+    own = asdict(replace(PUBLISHED, published=False))
+    with pytest.raises(SystemExit, match="all on one published data set"):
+        summarise([write_run(tmp_path / "c", config, seed=2, found=0.1, interactions=own)], {})
 
 
 def test_a_run_with_other_settings_is_no_recipe_s(tmp_path: Path) -> None:
