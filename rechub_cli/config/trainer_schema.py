@@ -8,6 +8,9 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from rechub_cli.config.node import Count, Node, Positive, refuse
 from rechub_cli.trainers.options import (
+    clip_rule,
+    decay_rule,
+    lazy_sampler_rule,
     loss_rule,
     loss_rules,
     sampler_rule,
@@ -16,9 +19,14 @@ from rechub_cli.trainers.options import (
 
 
 class OptimizerParams(Node):
-    name: Literal["adam", "adamw", "adagrad", "sgd"]
+    name: Literal["adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad"]
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _no_lazy_decay(self) -> OptimizerParams:
+        refuse(decay_rule(self.name, self.weight_decay))
+        return self
 
 
 class ScheduleConfig(Node):
@@ -56,6 +64,13 @@ class TrainerConfig(Node):
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[int, Field(ge=1, le=1024)]
 
+    @field_validator("clip_norm")
+    @classmethod
+    def _no_lazy_clipping(cls, clip_norm: float | None, info: ValidationInfo) -> float | None:
+        if "optimizer_params" in info.data:
+            refuse(clip_rule(info.data["optimizer_params"].name, clip_norm))
+        return clip_norm
+
     @field_validator("loss", mode="before", check_fields=False)
     @classmethod
     def _loss_of_the_mode(cls, loss: object, info: ValidationInfo) -> object:
@@ -74,6 +89,8 @@ class TrainerConfig(Node):
     def _sampler_of_the_loss(cls, negatives: PairNegatives, info: ValidationInfo) -> PairNegatives:
         if "loss" in info.data:
             refuse(sampler_rule(info.data["mode"], info.data["loss"], negatives.sampler))
+        if "optimizer_params" in info.data:
+            refuse(lazy_sampler_rule(info.data["optimizer_params"].name, negatives.sampler))
         return negatives
 
 

@@ -23,7 +23,10 @@ from rechub_cli.trainers.options import (
     DEFAULT_NEGATIVES,
     LossOptions,
     NegativeOptions,
+    check,
     check_together,
+    clip_rule,
+    lazy_sampler_rule,
     parse_mode,
 )
 from rechub_cli.trainers.reporter import EpochResult, Reporter
@@ -80,6 +83,8 @@ class MatchTrainer:
         self.device = pick_device(device)
         self.model = model.to(self.device)
         self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
+        self.optimizer = str(self.optimizer_params.get("name", "adam"))
+        check({"clip_norm": clip_norm}, clip_rule(self.optimizer, clip_norm))
         self.n_epoch, self.batch_size = n_epoch, batch_size
         self.loss = loss or DEFAULT_LOSS[self.mode]
         self.negatives = negatives
@@ -228,11 +233,13 @@ class MatchTrainer:
                     "README): leave them out, or give data of load_interactions"
                 )
             return row_steps(train, self.model, mode=self.mode, loss=self.loss, device=self.device)
+        negatives = self.negatives or DEFAULT_NEGATIVES[self.mode]
+        check(negatives, lazy_sampler_rule(self.optimizer, negatives.sampler))
         return catalogue_steps(
             train,
             self.model,
             loss=self.loss,
-            negatives=self.negatives or DEFAULT_NEGATIVES[self.mode],
+            negatives=negatives,
             batch_size=self.batch_size,
             device=self.device,
             seed=self.seed,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
+from rechub_cli.trainers.options import LAZY, OPTIMIZERS, check, decay_rule
 
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+DENSE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "adagrad": torch.optim.Adagrad,
@@ -25,6 +27,10 @@ def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.
     """An optimizer whose weight decay spares biases, norms and other vectors.
 
     params: ``lr`` > 0, ``weight_decay`` >= 0 (default 0), ``name`` of OPTIMIZERS (default adam).
+    ``lazy_adam``: Adam, but a row of an embedding table that a step does not look up keeps its
+        value and its moments, where Adam would go on by its momentum. ``rowwise_adagrad``:
+        Adagrad with one accumulator a row of a table, the mean square of the row's gradient
+        (Naumov 2019's DLRM). Both give the tables sparse gradients and have no weight decay.
     """
     given = dict(params)
     unknown = sorted(set(given) - {"name", "lr", "weight_decay"})
@@ -33,19 +39,67 @@ def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.
             f"optimizer_params has {unknown}; allowed: name, lr, weight_decay."
             + did_you_mean(unknown[0], ("name", "lr", "weight_decay"))
         )
-    name = given.pop("name", "adam")
+    name, decay = given.pop("name", "adam"), given.pop("weight_decay", 0.0)
     if name not in OPTIMIZERS:
         raise ConfigError(
             f"optimizer_params.name={name!r}; allowed: {', '.join(OPTIMIZERS)}."
             + did_you_mean(str(name), OPTIMIZERS)
         )
-    decay = given.pop("weight_decay", 0.0)
+    check({"weight_decay": decay}, decay_rule(name, decay))
+    tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
+    for table in tables:
+        table.sparse = name in LAZY
     learned = [p for p in model.parameters() if p.requires_grad]
+    if name in LAZY:
+        adam = name == "lazy_adam"
+        lazy = torch.optim.SparseAdam if adam else RowwiseAdagrad
+        dense = partial(DENSE["adam" if adam else "adagrad"], fused=True)
+        own = {id(table.weight) for table in tables}
+        rows, rest = [[p for p in learned if (id(p) in own) is its] for its in (True, False)]
+        return Joined([make(ps, **given) for make, ps in ((lazy, rows), (dense, rest)) if ps])
     groups = [
         {"params": [p for p in learned if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in learned if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return OPTIMIZERS[name]([g for g in groups if g["params"]], fused=True, **given)
+    return DENSE[name]([g for g in groups if g["params"]], fused=True, **given)
+
+
+class RowwiseAdagrad(torch.optim.Optimizer):
+    """Adagrad for sparse gradients, with one accumulator a row.
+
+    params: tables [V, D]. lr: > 0. eps: added to the root of the accumulator.
+    """
+
+    def __init__(self, params: Sequence[Tensor], lr: float, eps: float = 1e-10) -> None:
+        super().__init__(params, {"lr": lr, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is None:
+                    continue
+                if "sum" not in self.state[table]:
+                    self.state[table]["sum"] = table.new_zeros(len(table))
+                gradient = table.grad.coalesce()
+                rows, values = gradient.indices()[0], gradient.values()
+                total = self.state[table]["sum"].index_add_(0, rows, values.square().mean(1))
+                scale = group["lr"] / (total[rows].sqrt() + group["eps"])
+                table.index_add_(0, rows, -scale.unsqueeze(1) * values)
+
+
+class Joined(torch.optim.Optimizer):
+    """Several optimizers that step as one, under one schedule."""
+
+    def __init__(self, parts: Sequence[torch.optim.Optimizer]) -> None:
+        groups = [group for part in parts for group in part.param_groups]
+        super().__init__([{"params": group["params"]} for group in groups], {"lr": 0.0})
+        self.parts = tuple(parts)
+        self.param_groups = groups  # shared, so that a schedule sets the parts' rates
+
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.step()
 
 
 def build_schedule(

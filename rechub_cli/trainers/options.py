@@ -17,6 +17,9 @@ MODES = tuple(LOSSES)
 SAMPLERS = ("full", "uniform", "popularity", "in_batch", "mixed", "hard")
 DRAWN = ("uniform", "popularity", "mixed", "hard")
 LOGQ = ("none", "negatives", "both", "weighted")
+OPTIMIZERS = ("adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad")
+LAZY = OPTIMIZERS[-2:]
+"""Optimizers under which a step touches only the rows of the tables that it has looked up."""
 
 Rule = tuple[bool, str]
 
@@ -156,6 +159,30 @@ def sampler_rule(mode: str, loss: str, sampler: str) -> Rule:
         loss == "gbce" and sampler != "uniform",
         "sampler|does not go with loss=gbce, whose calibration is derived for uniform draws: use "
         "sampler=uniform, or loss=bce",
+    )
+
+
+def decay_rule(name: str, weight_decay: float) -> Rule:
+    return (
+        name in LAZY and weight_decay > 0,
+        f"weight_decay|is not possible with name={name}: a decay reaches every row at every step; "
+        "use 0, or name=adamw",
+    )
+
+
+def clip_rule(name: str, clip_norm: float | None) -> Rule:
+    return (
+        name in LAZY and clip_norm is not None,
+        f"clip_norm|is not possible with optimizer_params.name={name}, whose gradients have no "
+        "norm until their rows are summed; use null, or name=adam",
+    )
+
+
+def lazy_sampler_rule(name: str, sampler: str) -> Rule:
+    return (
+        name in LAZY and sampler == "full",
+        f"sampler|looks up every item at every step, which optimizer_params.name={name} is not "
+        "for: use a sampler that draws, or name=adam",
     )
 
 

@@ -240,3 +240,14 @@ def test_evaluate_refuses_what_it_would_ignore(words: list[str], lines: list[str
     found = problems("run=x", *words, root="evaluate_run", node=schema.EvaluateConfig)
     assert len(found) == len(lines)
     assert all(line.startswith(start) for line, start in zip(found, lines, strict=True))
+
+
+def test_a_lazy_optimizer_refuses_what_reaches_every_row() -> None:
+    found = problems(
+        "trainer.optimizer_params.name=lazy_adam",
+        "trainer.optimizer_params.weight_decay=0.1",
+    )
+    assert len(found) == 1
+    assert "weight_decay" in found[0]
+    found = problems("trainer.optimizer_params.name=rowwise_adagrad", "trainer.clip_norm=1.0")
+    assert ["clip_norm" in line or "sampler" in line for line in found] == [True, True]

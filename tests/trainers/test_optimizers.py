@@ -1,0 +1,138 @@
+"""Lazy optimizers: only the rows that a step looks up are touched, and those as the dense ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.errors import ConfigError
+from rechub_cli.trainers.match_trainer import MatchTrainer
+from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
+from rechub_cli.trainers.options import LAZY, NegativeOptions
+from tests.contract.conftest import make_model
+
+
+class Tiny(nn.Module):
+    """A table of 6 rows behind a linear layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = nn.Embedding(6, 3)
+        self.linear = nn.Linear(3, 1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        out: Tensor = self.linear(self.table(rows)).square().sum()
+        return out
+
+
+def trained(name: str, steps: list[list[int]], *, lr: float = 0.1) -> Tiny:
+    model = Tiny()
+    optimizer = build_optimizer(model, {"name": name, "lr": lr})
+    for rows in steps:
+        optimizer.zero_grad()
+        model(torch.tensor(rows)).backward()
+        optimizer.step()
+    return model
+
+
+EVERY = [[0, 1, 2, 3, 4, 5, 5]] * 4
+
+
+def test_lazy_adam_is_adam_where_every_row_is_looked_up() -> None:
+    lazy, dense = trained("lazy_adam", EVERY), trained("adam", EVERY)
+    for a, b in zip(lazy.parameters(), dense.parameters(), strict=True):
+        assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_a_row_that_is_not_looked_up_rests() -> None:
+    """Dense Adam goes on moving it by its momentum."""
+    steps = [[0, 1], [1, 2], [1, 2]]
+    start = Tiny().table.weight
+    for name in LAZY:
+        moved = trained(name, steps).table.weight
+        once = trained(name, steps[:1]).table.weight
+        assert_close(moved[3:], start[3:], atol=0, rtol=0)
+        assert_close(moved[0], once[0], atol=0, rtol=0)
+        assert not torch.equal(moved[1], once[1])
+    assert not torch.equal(trained("adam", steps).table.weight[0], once[0])
+
+
+def test_rowwise_adagrad_by_hand() -> None:
+    """Two steps of gradient (3, 4): mean squares 12.5 and 25, so 3 / 3.5355 and 3 / 5 times lr."""
+    model = nn.Sequential(nn.Embedding(3, 2))
+    model[0].weight.data.zero_()
+    optimizer = build_optimizer(model, {"name": "rowwise_adagrad", "lr": 0.5})
+    for _ in range(2):
+        optimizer.zero_grad()
+        (model(torch.tensor([1])) * torch.tensor([3.0, 4.0])).sum().backward()
+        optimizer.step()
+    step = 0.5 * (1 / 12.5**0.5 + 1 / 25**0.5)
+    assert_close(model[0].weight.data, torch.tensor([[0, 0], [-3 * step, -4 * step], [0, 0]]))
+
+
+def test_a_row_looked_up_twice_is_one_step() -> None:
+    model = nn.Sequential(nn.Embedding(2, 1))
+    model[0].weight.data.zero_()
+    optimizer = build_optimizer(model, {"name": "rowwise_adagrad", "lr": 1.0})
+    model(torch.tensor([0, 0])).sum().backward()
+    optimizer.step()
+    # The gradient is 2, its accumulator 4.
+    assert model[0].weight[0].item() == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_a_schedule_reaches_both_parts(name: str) -> None:
+    model = Tiny()
+    optimizer = build_optimizer(model, {"name": name, "lr": 0.1})
+    schedule = build_schedule(optimizer, name="linear", warmup_steps=0, total_steps=1)
+    model(torch.tensor([0])).backward()
+    optimizer.step()
+    schedule.step()
+    before = [p.clone() for p in model.parameters()]
+    model(torch.tensor([0])).backward()
+    optimizer.step()  # at rate 0
+    for a, b in zip(model.parameters(), before, strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_weight_decay_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="weight_decay=0.1"):
+        build_optimizer(Tiny(), {"name": name, "lr": 0.1, "weight_decay": 0.1})
+
+
+def test_the_tables_are_dense_again_under_another_optimizer() -> None:
+    model = Tiny()
+    build_optimizer(model, {"name": "lazy_adam", "lr": 0.1})
+    build_optimizer(model, {"name": "adam", "lr": 0.1})
+    model(torch.tensor([0])).backward()
+    assert not model.table.weight.grad.is_sparse  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", LAZY)
+@pytest.mark.parametrize("model", ["dssm", "sasrec"])
+def test_models_learn_by_it(model: str, name: str, tiny: MatchData) -> None:
+    """Side features, pooled columns and histories all have sparse gradients."""
+    trainer = MatchTrainer(
+        make_model(model, tiny),
+        "pairwise",
+        {"name": name, "lr": 0.02},
+        8,
+        batch_size=16,
+        patience=None,
+        negatives=NegativeOptions("uniform", 8),
+    )
+    history = trainer.fit(tiny)
+    assert history[-1].loss < 0.8 * history[0].loss
+
+
+def test_what_a_lazy_optimizer_cannot_do_is_refused(tiny: MatchData) -> None:
+    lazy = {"name": "lazy_adam", "lr": 0.1}
+    with pytest.raises(ConfigError, match=r"clip_norm=1.0 is not possible .*lazy_adam"):
+        MatchTrainer(make_model("dssm", tiny), "listwise", lazy, clip_norm=1.0)
+    with pytest.raises(ConfigError, match="sampler='full' looks up every item"):
+        MatchTrainer(make_model("dssm", tiny), "listwise", lazy).fit(tiny)
