@@ -18,6 +18,7 @@ from rechub_cli.config.origin import Origin
 from rechub_cli.config.resolve import find_issues
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError
+from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.objectives import SampledLoss
 from rechub_cli.trainers.options import (
@@ -77,9 +78,14 @@ def choice_of(mode: str, loss: str, sampler: str, logq: str | None) -> Choice:
     }
 
 
-def from_python(choice: Choice, data: MatchData) -> MatchTrainer:
+@pytest.fixture(scope="module")
+def model(tiny: MatchData) -> MatchingModel:
+    return make_model("youtube_dnn", tiny)
+
+
+def from_python(choice: Choice, model: MatchingModel) -> MatchTrainer:
     return MatchTrainer(
-        make_model("youtube_dnn", data),
+        model,
         choice["mode"],
         loss=LossOptions(choice["loss"], **{key: choice[key] for key in LOSS_KEYS}),
         negatives=NegativeOptions(
@@ -103,9 +109,9 @@ def from_the_shell(choice: Choice) -> list[str]:
     return [str(i) for i in find_issues(SCHEMAS[choice["mode"]], values, origin=Origin())]
 
 
-def refusal(choice: Choice, data: MatchData) -> str:
+def refusal(choice: Choice, model: MatchingModel) -> str:
     try:
-        from_python(choice, data)
+        from_python(choice, model)
     except ConfigError as error:
         return str(error)
     return ""
@@ -114,24 +120,25 @@ def refusal(choice: Choice, data: MatchData) -> str:
 ALL = list(itertools.product(MODES, sum(LOSSES.values(), ()), SAMPLERS, (None, *LOGQ)))
 
 
-def test_each_works_or_is_refused_as_the_readme_says(tiny: MatchData) -> None:
+def test_each_works_or_is_refused_as_the_readme_says(tiny: MatchData, model: MatchingModel) -> None:
     """The shell and Python refuse the same; what they let through takes a step."""
     table = readme_table()
     for mode, loss, sampler, logq in ALL:
         choice = choice_of(mode, loss, sampler, logq)
         works = loss in LOSSES[mode] and table[loss, sampler, logq or "null"]
-        shell, python = from_the_shell(choice), refusal(choice, tiny)
+        shell, python = from_the_shell(choice), refusal(choice, model)
         assert (not shell) == (not python) == works, (choice, shell, python)
         if works:
-            trainer = from_python(choice, tiny)
+            trainer = from_python(choice, model)
+            model.zero_grad()
             loss_value, _ = next(iter(trainer._steps(tiny).losses(1)))
             loss_value.backward()  # type: ignore[no-untyped-call]
-            grads = [p.grad for p in trainer.model.parameters()]
+            grads = [p.grad for p in model.parameters()]
             assert all(g is not None and torch.isfinite(g).all() for g in grads), choice
             assert any(g is not None and g.abs().sum() > 0 for g in grads), choice
 
 
-def test_each_option_is_needed_or_refused(tiny: MatchData) -> None:
+def test_each_option_is_needed_or_refused(model: MatchingModel) -> None:
     """An option that the choice ignores is refused when given, one that it needs when left out."""
     given = {"gbce_t": 0.5, "bpreg": 0.5, "num_negatives": 4, "alpha": 0.5, "pool_size": 8}
     for (loss, sampler, logq), works in readme_table().items():
@@ -141,7 +148,7 @@ def test_each_option_is_needed_or_refused(tiny: MatchData) -> None:
         choice = choice_of(mode, loss, sampler, None)
         for key, value in given.items():
             turned = {**choice, key: value if choice[key] is None else None}
-            shell, python = from_the_shell(turned), refusal(turned, tiny)
+            shell, python = from_the_shell(turned), refusal(turned, model)
             if (key, sampler) == ("alpha", "popularity"):
                 assert (shell, python) == ([], ""), turned
             else:
@@ -171,10 +178,10 @@ def test_each_option_is_needed_or_refused(tiny: MatchData) -> None:
         ({"mode": "pairwise", "loss": "bpr_max", "bpreg": -0.1}, "bpreg"),
     ],
 )
-def test_both_doors_give_the_reason(changes: Choice, reason: str, tiny: MatchData) -> None:
+def test_both_doors_give_the_reason(changes: Choice, reason: str, model: MatchingModel) -> None:
     choice = {**choice_of("pointwise", "bce", "uniform", None), **changes}
     assert any(reason in line for line in from_the_shell(choice)), from_the_shell(choice)
-    assert reason in refusal(choice, tiny)
+    assert reason in refusal(choice, model)
 
 
 def test_all_problems_of_the_group_come_at_once() -> None:
@@ -183,10 +190,9 @@ def test_all_problems_of_the_group_come_at_once() -> None:
     assert sorted(line.split(":")[0] for line in found) == ["gbce_t", "negatives.pool_size"]
 
 
-def first_loss(data: MatchData, **changes: Any) -> float:
+def first_loss(data: MatchData, model: MatchingModel, **changes: Any) -> float:
     choice = {**choice_of(changes["mode"], changes["loss"], changes["sampler"], None), **changes}
-    torch.manual_seed(0)
-    loss, _ = next(iter(from_python(choice, data)._steps(data).losses(1)))
+    loss, _ = next(iter(from_python(choice, model)._steps(data).losses(1)))
     return float(loss.item())
 
 
@@ -202,16 +208,20 @@ def first_loss(data: MatchData, **changes: Any) -> float:
     ],
 )
 def test_each_option_reaches_the_loss(
-    base: tuple[str, str, str], key: str, values: tuple[Any, ...], tiny: MatchData
+    base: tuple[str, str, str],
+    key: str,
+    values: tuple[Any, ...],
+    tiny: MatchData,
+    model: MatchingModel,
 ) -> None:
-    mode, loss, sampler = base
-    found = [first_loss(tiny, mode=mode, loss=loss, sampler=sampler, **{key: v}) for v in values]
+    chosen = dict(zip(("mode", "loss", "sampler"), base, strict=True))
+    found = [first_loss(tiny, model, **{**chosen, key: value}) for value in values]
     assert len(set(found)) == len(values)
 
 
-def test_null_is_what_the_comments_say(tiny: MatchData) -> None:
+def test_null_is_what_the_comments_say(tiny: MatchData, model: MatchingModel) -> None:
     def softmax(**changes: Any) -> float:
-        return first_loss(tiny, mode="listwise", loss="softmax", **changes)
+        return first_loss(tiny, model, mode="listwise", loss="softmax", **changes)
 
     for sampler in ("uniform", "popularity", "in_batch", "mixed"):
         assert softmax(sampler=sampler) == softmax(sampler=sampler, logq="negatives")
@@ -229,11 +239,14 @@ def test_null_is_what_the_comments_say(tiny: MatchData) -> None:
     ],
 )
 def test_whose_negatives_count(
-    loss: LossOptions, negatives: NegativeOptions, own_items_count: bool, tiny: MatchData
+    loss: LossOptions,
+    negatives: NegativeOptions,
+    own_items_count: bool,
+    tiny: MatchData,
+    model: MatchingModel,
 ) -> None:
     """Known pairs never do, but for the sampled softmax, which leaves out the target alone."""
     loader = tiny.train_loader(batch_size=1000, seed=0)
-    model = make_model("youtube_dnn", tiny)
     objective = _objective(
         tiny, loader, model, loss=loss, options=negatives, device=torch.device("cpu")
     )
@@ -254,14 +267,13 @@ def test_whose_negatives_count(
         assert count == sum(row not in own for row in rows)
 
 
-def test_gbce_cannot_draw_more_than_there_are_others(tiny: MatchData) -> None:
+def test_gbce_cannot_draw_more_than_there_are_others(tiny: MatchData, model: MatchingModel) -> None:
     choice = {**choice_of("pointwise", "gbce", "uniform", None), "num_negatives": 20}
     with pytest.raises(ConfigError, match="num_negatives=20 over 20 items"):
-        from_python(choice, tiny).fit(tiny)
+        from_python(choice, model).fit(tiny)
 
 
-def test_rows_of_a_loader_bring_their_own_negatives(tiny: MatchData) -> None:
-    model = make_model("youtube_dnn", tiny)
+def test_rows_of_a_loader_bring_their_own_negatives(model: MatchingModel) -> None:
     with pytest.raises(ConfigError, match="ignored for a DataLoader"):
         MatchTrainer(model, "pairwise", negatives=NegativeOptions("in_batch")).fit([])
     with pytest.raises(ConfigError, match="needs the size of the catalogue"):

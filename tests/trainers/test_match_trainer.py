@@ -16,7 +16,7 @@ from rechub_cli.layers.dropout import Dropout
 from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
-from rechub_cli.trainers.options import parse_mode
+from rechub_cli.trainers.options import LossOptions, parse_mode
 from tests.contract.conftest import make_model
 
 Rows = list[tuple[dict[str, Tensor], Tensor]]
@@ -67,6 +67,18 @@ def test_the_quick_start_trains_and_exports(
     for tower in ("user", "item"):
         trainer.export_onnx(tmp_path / f"{tower}.onnx", mode=tower)
         assert (tmp_path / f"{tower}.onnx").stat().st_size > 0
+
+
+def test_the_loss_of_rows_is_the_one_that_is_asked_for() -> None:
+    batch = next(iter(DataLoader(rows(1.0), batch_size=16)))
+    bpr, bpr_max = (
+        MatchTrainer(quick_model(), "pairwise", loss=loss, n_epoch=1)
+        for loss in (None, LossOptions("bpr_max", bpreg=0.5))
+    )
+    bpr_max.model.load_state_dict(bpr.model.state_dict())
+    first = [trainer.fit([batch])[0].loss for trainer in (bpr, bpr_max)]
+    # The penalty alone is at least bpreg times the mean square of scores, and these are large.
+    assert first[1] > 2 * first[0]
 
 
 @pytest.mark.parametrize("as_dict", [False, True])
