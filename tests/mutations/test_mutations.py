@@ -40,7 +40,7 @@ class Mutation:
         return f"{self.model}-{self.fault}".replace(" ", "_")
 
 
-SCORES = ("products / self.temperature", "products / 1.0")
+SCORES = (") / self.temperature", ") / 1.0")
 BPR_MAX = "log_softmax(masked, dim=1)"
 RECENT = ("lengths.unsqueeze(-1) - 1 - steps", "steps.expand(len(lengths), -1)")
 MUTATIONS = (
@@ -142,6 +142,15 @@ MUTATIONS = (
     Mutation(
         "windows", "cut alike at every epoch", "data/windows.py", "* (slack + 1)", "* 0",
         "tests/data/test_windows.py",
+    ),
+    Mutation(
+        "loss", "gradient to the first interest", "trainers/losses.py",
+        "products.zero_().scatter_(1, best.unsqueeze(1), probability.unsqueeze(1))",
+        "products.zero_()[:, 0] = probability", "tests/trainers/test_losses.py",
+    ),
+    Mutation(
+        "optimizer", "rows looked up twice", "trainers/optimizers.py", "total[rows].sqrt()",
+        "total[rows]", "tests/trainers/test_optimizers.py",
     ),
     Mutation(
         "dropout", "no scale", "layers/dropout.py", "(65536 / (65536 - self.threshold))", "1.0",
