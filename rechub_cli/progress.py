@@ -18,6 +18,7 @@ from rich.progress import (
 )
 
 from rechub_cli.trainers.reporter import EpochResult, Reporter
+from rechub_cli.trainers.sanity import RunWarning
 
 PLAIN_WIDTH = 120
 
@@ -90,6 +91,9 @@ class ConsoleReporter(Reporter):
             with self.log.open("a") as file:
                 file.write(json.dumps(_line(result), sort_keys=True) + "\n")
 
+    def warn(self, warning: RunWarning) -> None:
+        self.console.print(str(warning), markup=False)
+
     def stop(self, reason: str) -> None:
         self.close()
         self.console.print(f"stopped: {reason}")
@@ -109,4 +113,5 @@ def _line(result: EpochResult) -> dict[str, object]:
         "seconds": round(result.seconds, 3),
         "rows_per_s": round(result.rows_per_s, 1),
         "valid": result.metrics,
+        "gradient_norms": {n: float(f"{v:.4g}") for n, v in result.gradient_norms.items()},
     }

@@ -95,6 +95,7 @@ def run(
             "interactions": None if data.raw.identity is None else asdict(data.raw.identity),
             "features": data.encoded.schema.to_json(),
             "parity": parity,
+            "sanity": trainer.figures | {"unseen_targets": unseen_shares(data)},
             "warnings": [asdict(warning) for warning in warnings],
             "measured": {
                 "epochs": len(epochs),
@@ -199,6 +200,12 @@ def find_warnings(
     return [*trainer.warnings, *filter(None, [floor, collapse, shortfall])]
 
 
+def unseen_shares(data: MatchData) -> dict[str, float]:
+    """Share of each split's targets without a training event."""
+    counts = {name: data.unseen_targets(name) for name in SPLITS}
+    return {name: unseen / max(number, 1) for name, (unseen, number) in counts.items()}
+
+
 def print_data(console: Console, data: MatchData) -> None:
     """What was read, what was assumed, which features each tower has."""
     sizes = data.interactions
@@ -208,6 +215,8 @@ def print_data(console: Console, data: MatchData) -> None:
     )
     if data.raw.identity is not None:
         console.print(f"interactions: {data.raw.identity.name}, SHA-256 {data.raw.identity.sha256}")
+    shares = (f"{name} {_share(*data.unseen_targets(name))}" for name in SPLITS)
+    console.print(f"targets never seen in training: {', '.join(shares)}")
     for note in (*data.raw.notes, *data.split.notes, *data.encoded.notes):
         console.print(f"note: {note}")
     for side, features in (
@@ -215,6 +224,10 @@ def print_data(console: Console, data: MatchData) -> None:
         ("item", data.encoded.schema.item_features),
     ):
         console.print(f"{side} features: {', '.join(f.name for f in features)}")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,} ({part / max(whole, 1):.1%})"
 
 
 def print_result(

@@ -111,6 +111,14 @@ class MatchData:
     def queries(self, name: str) -> Queries:
         return self.split.valid if name == "valid" else self.split.test
 
+    def unseen_targets(self, name: str) -> tuple[int, int]:
+        """Target events of a split whose item has no training event, and all its target events."""
+        queries = self.queries(name)
+        unseen = self.train_counts.numpy()[self.interactions.items] == 0  # [N]
+        before = np.concatenate([[0], np.cumsum(unseen)])
+        found = before[queries.target_end] - before[queries.history_end]
+        return int(found.sum()), int((queries.target_end - queries.history_end).sum())
+
     def report(self) -> dict[str, Any]:
         """Counts for ``rechub check``: sizes, time range, ties, repeats, cold share."""
         data, split = self.interactions, self.split
@@ -125,10 +133,8 @@ class MatchData:
             out["tied_timestamps"] = int(same.sum())
             last = data.offsets[1:][np.diff(data.offsets) >= 2] - 2
             out["users_with_tied_last"] = int(same[last].sum())
-        for queries in (split.valid, split.test):
-            targets = data.items[queries.history_end[queries.target_end > queries.history_end]]
-            cold = (self.train_counts[torch.from_numpy(targets.astype(np.int64))] == 0).sum()
-            out[f"{queries.name}_cold_targets"] = int(cold)
+        for name in ("valid", "test"):
+            out[f"{name}_cold_targets"] = self.unseen_targets(name)[0]
         return out
 
 

@@ -32,6 +32,7 @@ from rechub_cli.trainers.options import (
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
+from rechub_cli.trainers.watch import Watch
 
 
 class MatchTrainer:
@@ -97,6 +98,7 @@ class MatchTrainer:
         self.reporter = reporter or Reporter()
         self.history: list[EpochResult] = []
         self.warnings: list[RunWarning] = []
+        self.figures: dict[str, Any] = {}
 
     def fit(
         self, train: MatchData | Iterable[Any], valid: MatchData | None = None
@@ -107,10 +109,13 @@ class MatchTrainer:
         valid: data whose validation queries pick the best epoch; None: those of ``train`` where
             it is such data, else the last epoch is the best.
 
-        Returns one EpochResult an epoch. Raises GateError on a loss that is not finite.
+        Returns one EpochResult an epoch; what was wrong is in ``warnings``, and what was measured
+        for it in ``figures``. Raises GateError on a loss that is not finite.
         """
         valid = train if valid is None and isinstance(train, MatchData) else valid
         steps = self._steps(train)
+        watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
+        self.warnings = watch.warnings
         optimizer = build_optimizer(self.model, self.optimizer_params)
         scheduler = build_schedule(
             optimizer,
@@ -122,7 +127,7 @@ class MatchTrainer:
         self.reporter.start(n_epoch=self.n_epoch, steps=steps.length, monitor=self.monitor)
         best_tensors, reason = model_tensors(self.model), f"all {self.n_epoch} epochs done"
         for epoch in range(1, self.n_epoch + 1):
-            result = self._epoch(steps, epoch, optimizer, scheduler, valid)
+            result = self._epoch(steps, watch, epoch, optimizer, scheduler, valid)
             self.history.append(result)
             if result.best_epoch in (epoch, None):
                 best_tensors = model_tensors(self.model)
@@ -132,6 +137,7 @@ class MatchTrainer:
             if self._exhausted(result):
                 reason = f"no better {self.monitor} for {self.patience} epochs"
                 break
+        self.figures = watch.stop()
         load_tensors(self.model, best_tensors)
         self.model.eval()
         self.reporter.stop(reason)
@@ -159,28 +165,32 @@ class MatchTrainer:
     def _epoch(
         self,
         steps: Steps,
+        watch: Watch,
         epoch: int,
         optimizer: torch.optim.Optimizer,
         scheduler: torch.optim.lr_scheduler.LambdaLR,
         valid: MatchData | None,
     ) -> EpochResult:
-        start, total, rows, count = time.perf_counter(), 0.0, 0, 0
+        start, rows, count = time.perf_counter(), 0, 0
         self.model.train()
         optimizer.zero_grad(set_to_none=True)
         for count, (loss, size) in enumerate(steps.losses(epoch), start=1):  # noqa: B007
             value = loss.item()
             self._guard(value, epoch, count)
             (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
+            watch.loss(value)
             if count % self.accumulate == 0 or count == steps.length:
+                watch.gradients.step()
                 self._step(optimizer, scheduler)
-            total, rows = total + value, rows + size
+            rows += size
             self.reporter.step(epoch=epoch, step=count, loss=value, rows=rows)
         if count == 0:
             raise RechubError("the training data hold no batch")
         seconds = time.perf_counter() - start
+        mean, norms = watch.epoch()
         metrics = {} if valid is None else self.evaluate(valid, split="valid")
         best, best_epoch = self._best(epoch, metrics)
-        return EpochResult(epoch, total / count, rows / seconds, seconds, metrics, best, best_epoch)
+        return EpochResult(epoch, mean, rows / seconds, seconds, metrics, best, best_epoch, norms)
 
     def _step(
         self, optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from rechub_cli.trainers.sanity import RunWarning
+
 
 @dataclass(frozen=True)
 class EpochResult:
     """One epoch's line. loss: mean over steps. rows_per_s: training rows a second.
 
     metrics: of the validation queries. best: the monitor's best value so far, at ``best_epoch``.
+    gradient_norms: by part of the model, the mean over a few steps; see GradientNorms.
     """
 
     epoch: int
@@ -19,6 +22,7 @@ class EpochResult:
     metrics: dict[str, float] = field(default_factory=dict)
     best: float | None = None
     best_epoch: int | None = None
+    gradient_norms: dict[str, float] = field(default_factory=dict)
 
 
 class Reporter:
@@ -32,6 +36,9 @@ class Reporter:
 
     def epoch(self, result: EpochResult) -> None:
         """One epoch is done and validated."""
+
+    def warn(self, warning: RunWarning) -> None:
+        """Something is wrong with the run."""
 
     def stop(self, reason: str) -> None:
         """Training has ended, and why."""

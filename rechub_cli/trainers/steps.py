@@ -33,14 +33,19 @@ from rechub_cli.trainers.objectives import (
     SampledLoss,
 )
 from rechub_cli.trainers.options import LossOptions, NegativeOptions
+from rechub_cli.trainers.probes import MAX_CANDIDATES, CatalogueProbe, Probe, RowProbe, spread
 
 
 @dataclass(frozen=True)
 class Steps:
-    """losses(epoch) yields (loss, rows) a batch; length: batches an epoch, where known."""
+    """losses(epoch) yields (loss, rows) a batch; length: batches an epoch, where known.
+
+    probe: answers for the batch whose loss came last.
+    """
 
     losses: Callable[[int], Iterator[tuple[Tensor, int]]]
     length: int | None
+    probe: Probe
 
 
 def row_steps(
@@ -58,13 +63,15 @@ def row_steps(
             "use loss=bce, or data of load_interactions"
         )
     objective = RowObjective(model, mode, _pair_loss(loss))
+    probe = RowProbe(objective)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         for item in train:
             features, label = row_batch(item, device)
+            probe.features, probe.label = features, label
             yield objective(features, label), len(label)
 
-    return Steps(losses, len(train) if isinstance(train, Sized) else None)
+    return Steps(losses, len(train) if isinstance(train, Sized) else None, probe)
 
 
 def catalogue_steps(
@@ -81,13 +88,17 @@ def catalogue_steps(
     make = data.window_loader if isinstance(model, CausalModel) else data.train_loader
     loader = make(batch_size=batch_rows(data, model, batch_size), seed=seed)
     objective = _objective(data, loader, model, loss=loss, options=negatives, device=device)
+    candidates = data.trained_items[spread(len(data.trained_items), MAX_CANDIDATES)]
+    items = {name: t[candidates].to(device) for name, t in data.encoded.item.items()}
+    probe = CatalogueProbe(model, objective, items, device)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         for batch in loader.epoch(epoch):
+            probe.batch = batch
             yield objective(batch, generator), len(batch.target)
 
-    return Steps(losses, len(loader))
+    return Steps(losses, len(loader), probe)
 
 
 ROWS = 512

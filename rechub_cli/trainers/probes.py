@@ -1,0 +1,108 @@
+"""Questions about a run's last batch that leave the run as it was.
+
+Q rows of the batch, C candidates, D width, K interests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from rechub_cli.data.batches import TrainBatch
+from rechub_cli.features import SequenceFeature
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.trainers.objectives import Objective, RowObjective, user_vectors
+
+MAX_QUERIES, MAX_CANDIDATES = 128, 1024
+"""So many scores are looked at, at most, spread evenly over what there is."""
+
+
+class Probe(Protocol):
+    """rows: Q of the last batch."""
+
+    @property
+    def rows(self) -> int: ...
+
+    def mismatched_loss(self) -> Tensor:
+        """The batch's loss with every target given to the user of another row."""
+
+    def scores(self) -> Tensor:
+        """Serving scores [at most MAX_QUERIES, at most MAX_CANDIDATES] of the batch's users."""
+
+
+@dataclass
+class CatalogueProbe:
+    """candidates: the item tower's inputs of catalogue rows; batch: set by the loop."""
+
+    model: MatchingModel
+    objective: Objective
+    candidates: Mapping[str, Tensor]
+    device: torch.device
+    batch: TrainBatch | None = None
+
+    @property
+    def rows(self) -> int:
+        return 0 if self.batch is None else len(self.batch.target)
+
+    def mismatched_loss(self) -> Tensor:
+        assert self.batch is not None
+        target = self.batch.target.roll(self.rows // 2)
+        return self.objective(replace(self.batch, target=target), torch.Generator().manual_seed(0))
+
+    def scores(self) -> Tensor:
+        assert self.batch is not None
+        users = user_vectors(self.model, self.batch.to(self.device))
+        users = users[spread(len(users), MAX_QUERIES)]
+        return self.model.scores(users, self.model.item_tower(self.candidates))
+
+
+@dataclass
+class RowProbe:
+    """features, label: a batch of a user's DataLoader, set by the loop."""
+
+    objective: RowObjective
+    features: Mapping[str, Tensor] | None = None
+    label: Tensor | None = None
+
+    @property
+    def rows(self) -> int:
+        return 0 if self.label is None else len(self.label)
+
+    def mismatched_loss(self) -> Tensor:
+        assert self.features is not None and self.label is not None
+        items = {
+            name
+            for f in self.objective.model.schema.item_features
+            for name in ((f.name, f.length_key) if isinstance(f, SequenceFeature) else (f.name,))
+        }
+        by = self.rows // 2
+        features = {n: t.roll(by, 0) if n in items else t for n, t in self.features.items()}
+        return self.objective(features, self.label.roll(by))
+
+    def scores(self) -> Tensor:
+        assert self.features is not None
+        model, features = self.objective.model, self.features
+        users = model.user_tower(features)
+        items = model.item_tower(features)[spread(self.rows, MAX_CANDIDATES)]
+        return model.scores(users[spread(self.rows, MAX_QUERIES)], items)
+
+
+def spread(size: int, most: int) -> Tensor:
+    """At most ``most`` indices of 0..size-1, evenly apart, int64."""
+    return torch.arange(min(size, most)) * size // min(size, most)
+
+
+@contextmanager
+def undisturbed(model: MatchingModel) -> Iterator[None]:
+    """No gradient inside; random state and buffers (a batch norm's) are as before behind it."""
+    buffers = [buffer.clone() for buffer in model.buffers()]
+    device = next(model.parameters()).device
+    with torch.no_grad(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
+        for buffer, before in zip(model.buffers(), buffers, strict=True):
+            buffer.copy_(before)
