@@ -15,6 +15,10 @@ from torch import Tensor
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers.options import SAMPLERS
 
+IN_BATCH_LIMIT = 4096
+"""Of a batch with more targets, as of windows, in-batch negatives are a random part: their scores
+take Q x N numbers."""
+
 
 @dataclass(frozen=True)
 class NegativeSampler:
@@ -49,15 +53,15 @@ class NegativeSampler:
         if self.kind == "hard":
             return self._pool(generator)
         if self.kind == "in_batch":
-            return target
+            return _in_batch(target, generator)
         shape = (self.num_negatives,) if shared else (len(target), self.num_negatives)
         if self.kind == "popularity":
             return _draw(self._cumulated, shape, generator)
         drawn: Tensor = self.items[torch.randint(len(self.items), shape, generator=generator)]
         if self.kind == "uniform":
             return drawn
-        batch = target if shared else target.expand(len(target), -1)
-        return torch.cat([batch, drawn], dim=-1)
+        batch = _in_batch(target, generator)
+        return torch.cat([batch if shared else batch.expand(len(target), -1), drawn], dim=-1)
 
     def expected(self, rows: Tensor, *, batch_size: int) -> Tensor:
         """How often each of the catalogue rows is expected among one draw, float32, as rows.
@@ -67,7 +71,7 @@ class NegativeSampler:
         assert self.kind != "hard"
         expected = torch.zeros(rows.shape)
         if self.kind in ("in_batch", "mixed"):
-            expected += batch_size * self._share[rows]
+            expected += min(batch_size, IN_BATCH_LIMIT) * self._share[rows]
         if self.kind == "popularity":
             expected += self.num_negatives * self._drawn_share[rows]
         if self.kind in ("uniform", "mixed"):
@@ -100,6 +104,12 @@ class NegativeSampler:
         weights = torch.zeros(len(self.counts), dtype=torch.float64)
         weights[self.items] = self.counts[self.items].double() ** alpha
         return (weights / weights.sum()).float()
+
+
+def _in_batch(target: Tensor, generator: torch.Generator) -> Tensor:
+    if len(target) <= IN_BATCH_LIMIT:
+        return target
+    return target[torch.randperm(len(target), generator=generator)[:IN_BATCH_LIMIT]]
 
 
 def _draw(steps: Tensor, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

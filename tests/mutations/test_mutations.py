@@ -202,6 +202,10 @@ MUTATIONS = (
         'if self.kind == "in_batch"', NEGATIVES_TEST,
     ),
     Mutation(
+        "sampler", "in-batch count", NEGATIVES, "min(batch_size, IN_BATCH_LIMIT)", "batch_size",
+        NEGATIVES_TEST,
+    ),
+    Mutation(
         "sampler", "known pairs", STEPS, "if hard or not softmax:", "if not softmax:",
         COMBINATIONS_TEST,
     ),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from rechub_cli.errors import ConfigError
+from rechub_cli.trainers import negatives
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, hardest
 
 COUNTS = torch.tensor([8, 4, 0, 2, 2])
@@ -52,6 +55,19 @@ def test_expected_counts_by_hand() -> None:
     for kind, values in expect.items():
         found = sampler(kind).expected(ITEMS, batch_size=3)
         assert_close(found, torch.tensor(values, dtype=torch.float32))
+
+
+def test_of_many_targets_a_random_part_is_in_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(negatives, "IN_BATCH_LIMIT", 2)
+    target = torch.tensor([0, 1, 3])
+    drawn = {
+        tuple(sampler("in_batch").draw(target, generator(n), shared=True).tolist())
+        for n in range(50)
+    }
+    assert drawn == set(permutations([0, 1, 3], 2))
+    assert sampler("mixed").draw(target, generator(), shared=False).shape == (3, 2 + 6)
+    found = sampler("in_batch").expected(ITEMS, batch_size=3)
+    assert found.tolist() == [1, 0.5, 0.25, 0.25]
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
