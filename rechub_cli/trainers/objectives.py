@@ -12,7 +12,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import TrainBatch, replace_by_oov
+from rechub_cli.data.batches import ITEM_STEP, TrainBatch, replace_by_oov, round_up
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
 from rechub_cli.models.matching.base import MatchingModel, best_products
@@ -113,6 +113,8 @@ class SampledLoss:
         target = batch.target
         drawn = self.sampler.draw(target, generator, shared=self.shared)
         rows, where = torch.unique(torch.cat([target, drawn.flatten()]), return_inverse=True)
+        # Some rows twice, so that the tower sees few different counts (see ITEM_STEP).
+        rows = rows[torch.arange(round_up(len(rows), ITEM_STEP)) % len(rows)]
         excluded = drawn == target.unsqueeze(1)
         if self.known is not None:
             excluded |= self.known.contains(batch.user, drawn)

@@ -77,6 +77,15 @@ def demo_table(figures: Figures) -> list[str]:
     return lines
 
 
+def interests_table(figures: Figures) -> list[str]:
+    lines = ["| model | interests | Recall@10 | NDCG@10 |", "|---|---|---|---|"]
+    for name, row in sorted(figures.get("interests", {}).items()):
+        model, number = name.split()
+        cells = [f"{row['test'][m]:.4f}" for m in ("recall@10", "ndcg@10")]
+        lines.append(f"| {model} | {number} | {' | '.join(cells)} |")
+    return lines
+
+
 def render(figures: Figures) -> str:
     """The README's part between the marks."""
     return "\n".join(
@@ -92,6 +101,11 @@ def render(figures: Figures) -> str:
             "its design (gap: from sequential rules to the oracle):",
             "",
             *demo_table(figures),
+            "",
+            "One interest against four on the first of these worlds, whose users have several by "
+            "construction, shipped defaults, one seed:",
+            "",
+            *interests_table(figures),
             END,
         ]
     )

@@ -102,6 +102,21 @@ def test_mind_closes_half_of_the_demo_s_gap(world: int, tmp_path: Path) -> None:
     assert metrics["warnings"] == []
 
 
+@pytest.mark.parametrize("model", ["comirec_sa", "mind"])
+def test_several_interests_on_the_demo(model: str, tmp_path: Path) -> None:
+    """The demo's users have several interests by construction."""
+    found = {}
+    for number in (1, 4):
+        metrics = train(
+            tmp_path, f"model={model}", f"model.interest_num={number}", f"data.seed={WORLDS[0]}",
+            "export=none",
+        )  # fmt: skip
+        found[number] = metrics["test"]["ndcg@10"]
+        record("interests", f"{model} {number}", {"test": metrics["test"]})
+    if model == "comirec_sa":
+        assert found[4] > found[1]
+
+
 def test_shuffled_histories_leave_popularity() -> None:
     """Items dealt anew to the events keep only how often each is taken."""
     raw = make_demo(WORLDS[0]).raw
