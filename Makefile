@@ -1,6 +1,7 @@
 # Two commands are all: `make run` and `make test`. Each sets up .venv by itself, once.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint type packaging quality mutations clean
+BENCH ?= build/bench.json
+.PHONY: help run test lint type packaging quality mutations bench clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,6 +47,9 @@ quality: $(STAMP) ## slow: quality on real data (RECHUB_TEST_DATA)
 
 mutations: $(STAMP) ## slow: one-line faults, each of which a test must see
 	$(BIN)/python -m pytest -m mutation tests/mutations
+
+bench: $(STAMP) ## minutes: speed of every stage in ratios; a table, and a record in BENCH
+	$(BIN)/python -m tests.benchmarks --out $(BENCH)
 
 clean: ## remove what make and the tools made (runs/ stays)
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

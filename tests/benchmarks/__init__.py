@@ -1,0 +1,1 @@
+"""How fast the product is, in ratios: ``make bench``, ``make bench-peers``, and the comparison."""

@@ -1,0 +1,158 @@
+"""Steps and rankings where the catalogue is large, the chunked softmax, and two threads."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.splits import Queries
+from rechub_cli.evaluation.ranking import BLOCK_BYTES, rank_queries
+from rechub_cli.trainers.losses import full_softmax
+from tests.benchmarks.record import Row
+from tests.benchmarks.stages import StagedTraining
+from tests.benchmarks.synthetic import bare, films, shipped
+from tests.benchmarks.timing import interleave, row
+
+LARGE, SMALL = 1_000_000, 10_000
+RANKED_USERS, WIDTH, TOP = 128, 64, 50
+
+
+def catalogue_step(rounds: int) -> list[Row]:
+    """A step of sampled softmax over 1M items against the same over 10k."""
+    config = shipped(
+        "model=youtube_dnn",
+        "trainer.batch_size=1024",
+        "trainer.negatives.sampler=uniform",
+        "trainer.negatives.num_negatives=512",
+    )
+    trainings = {
+        str(size): StagedTraining(config, bare(size, max(200_000, size * 6 // 5)))
+        for size in (SMALL, LARGE)
+    }
+    seconds = interleave({name: t.step for name, t in trainings.items()}, rounds=3 * rounds)
+    large = trainings[str(LARGE)]
+    return [
+        row(
+            "scale/step of 1M items",
+            seconds[str(LARGE)],
+            "10k items",
+            seconds[str(SMALL)],
+            work=large.rows,
+            unit="targets",
+            target=1.3,
+            note="youtube_dnn, sampled softmax, 512 negatives",
+        )
+    ]
+
+
+def ranking(rounds: int) -> list[Row]:
+    """Exact ranking of 1M items against the bare products and top-k of the same blocks."""
+    data = bare(LARGE, LARGE * 6 // 5)
+    generator = torch.Generator().manual_seed(0)
+    users = torch.randn(len(data.split.test), WIDTH, generator=generator)
+    items = torch.randn(len(data.catalogue), WIDTH, generator=generator)
+    queries = _first(data, RANKED_USERS)
+    size = max(1, BLOCK_BYTES // (4 * LARGE))
+
+    def ours() -> None:
+        rank_queries(
+            lambda rows: users[rows] @ items.T,
+            interactions=data.interactions,
+            queries=queries,
+            candidates=data.candidates,
+            mask_seen=True,
+            top_k=(10, TOP),
+        )
+
+    def products() -> None:
+        for first in range(0, RANKED_USERS, size):
+            (users[first : first + size] @ items.T).topk(TOP, dim=1)
+
+    seconds = interleave({"ours": ours, "bare": products}, rounds=min(rounds, 3))
+    return [
+        row(
+            "scale/ranking of 1M items",
+            seconds["ours"],
+            "bare products and top-k",
+            seconds["bare"],
+            work=RANKED_USERS,
+            unit="users",
+            target=1.6,
+            note=f"{RANKED_USERS} users",
+        )
+    ]
+
+
+def _first(data: MatchData, count: int) -> Queries:
+    test = data.split.test
+    return replace(
+        test,
+        user=test.user[:count],
+        history_end=test.history_end[:count],
+        target_end=test.target_end[:count],
+    )
+
+
+def softmax(rounds: int) -> list[Row]:
+    """The chunked full softmax with its gradients, against one product of all rows."""
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.randn(4_096, WIDTH, generator=generator, requires_grad=True)
+    items = torch.randn(3_700, WIDTH, generator=generator, requires_grad=True)
+    target = torch.randint(len(items), (len(queries),), generator=generator)
+
+    def whole() -> Tensor:
+        return cross_entropy((queries / 0.1) @ items.T, target)
+
+    seconds = interleave(
+        {
+            "ours": lambda: full_softmax(queries, items, target, temperature=0.1).backward(),
+            "whole": lambda: whole().backward(),
+        },
+        rounds=3 * rounds,
+    )
+    return [
+        row(
+            "scale/chunked softmax",
+            seconds["ours"],
+            "the unchunked one",
+            seconds["whole"],
+            work=len(queries),
+            unit="targets",
+            target=1.0,
+            note="4,096 targets, 3,700 items, 64 wide, forward and backward",
+        )
+    ]
+
+
+def threads(rounds: int) -> list[Row]:
+    """Training steps on two threads against one, by the clock on the wall: needs two idle cores."""
+    training = StagedTraining(shipped("model=youtube_dnn"), films(max_len=50))
+
+    def steps(count: int) -> None:
+        torch.set_num_threads(count)
+        for _ in range(5):
+            training.step()
+
+    try:
+        works = {"two": lambda: steps(2), "one": lambda: steps(1)}
+        seconds = interleave(works, rounds=rounds, watch=time.perf_counter)
+    finally:
+        torch.set_num_threads(1)
+    return [
+        row(
+            "scale/two threads",
+            seconds["two"],
+            "one thread",
+            seconds["one"],
+            work=5 * training.rows,
+            unit="targets",
+            target=round(1 / 1.6, 3),
+            note=f"youtube_dnn, {median(seconds['one']) / 5:.3g} s a step on one",
+        )
+    ]
