@@ -164,7 +164,7 @@ def evaluation(rounds: int) -> list[Row]:
     """Exact ranking of every model over the catalogue, against a bare matmul of fixed size."""
     rows = []
     for entry in list_models():
-        data = films(max_len=entry.max_len)
+        data = films(max_len=entry.max_len, num_users=500, num_events=75_000)
         model = make_model(shipped(f"model={entry.name}"), data)
         seconds = interleave(
             {"own": partial(_evaluate, model, data), "matmul": matmul}, rounds=rounds

@@ -1,0 +1,1 @@
+"""Other libraries on the same work, each in a venv of its own."""
