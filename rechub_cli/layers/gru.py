@@ -43,14 +43,14 @@ def _onnx_gru(layer: nn.Module, x: Tensor) -> Tensor:
 
     torch's exporter unrolls a GRU over the length of its example instead.
     """
+    given = dict(layer.named_parameters())
+    hidden = given["weight_hh_l0"].shape[1]
+    # torch stacks reset, update, new; ONNX update, reset, new. Slices are folded into constants.
     weights = {
-        name: torch.cat([update, reset, new])  # ONNX stacks the gates in this order
-        for name, (reset, update, new) in (
-            (name, tensor.chunk(3)) for name, tensor in layer.named_parameters()
-        )
+        name: torch.cat([t[hidden : 2 * hidden], t[:hidden], t[2 * hidden :]])
+        for name, t in given.items()
     }
     bias = torch.cat([weights["bias_ih_l0"], weights["bias_hh_l0"]])
-    hidden = weights["weight_hh_l0"].shape[1]
     steps = torch.onnx.ops.symbolic(
         "::GRU",
         (

@@ -233,11 +233,12 @@ def test_the_same_seed_trains_the_same_bits(name: str, tiny: MatchData) -> None:
 
 
 def test_towers_export_and_agree_at_other_shapes(
-    name: str, tiny: MatchData, tmp_path: Path
+    name: str, tiny: MatchData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = make_model(name, tiny)
     for tower in ("user", "item"):
         export_tower(model, tmp_path / f"{tower}_tower.onnx", tower=tower)
+    assert caplog.messages == []
     check_parity(compare_towers(model, tiny, tmp_path), tolerance=1e-4, min_overlap=0.999)
     tower = Tower(tmp_path / "user_tower.onnx")
     assert set(tower.names) == {spec.name for spec in tower_inputs(model, "user")}

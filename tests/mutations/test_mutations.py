@@ -122,8 +122,8 @@ MUTATIONS = (
     Mutation("sasrec", "temperature", BASE, *SCORES, CONTRACT),
     Mutation("gru4rec", "mask", CAUSAL, " * (lengths > 0).view(-1, 1, 1)", "", CONTRACT),
     Mutation(
-        "gru4rec", "gate order in ONNX", "layers/gru.py", "[update, reset, new]",
-        "[reset, update, new]", CONTRACT,
+        "gru4rec", "gate order in ONNX", "layers/gru.py",
+        "t[hidden : 2 * hidden], t[:hidden]", "t[:hidden], t[hidden : 2 * hidden]", CONTRACT,
     ),
     Mutation(
         "gru4rec", "detach", CAUSAL, "self.sequence(vectors, lengths)",
