@@ -31,6 +31,8 @@ ENDLESS = 1_000_000
 """Epochs, so that the measuring decides when the loop ends."""
 PROBE = 16
 """The first steps are tried on this part of a batch, in case the whole one does not fit."""
+BUSY = 0.8
+"""Less of one core than this, and the seconds say more of other jobs than of the run."""
 GIB = 2**30
 
 
@@ -179,6 +181,11 @@ def print_estimate(
     for name, text in rows:
         table.add_row(name, text)
     console.print(table)
+    if cost.cores < BUSY:
+        console.print(
+            f"note: other jobs left this process {cost.cores:.0%} of one core while the steps were "
+            "timed; on a quiet machine the run is faster"
+        )
 
 
 def whole_run(epoch: float, rest: float, *, n_epoch: int, patience: int | None) -> str:

@@ -29,7 +29,8 @@ WARM_UP, STEPS, SECONDS = 5, 20, 2.0
 
 @dataclass
 class StepCost:
-    """What steps cost. seconds: one a timed step. steps_per_epoch: optimiser batches.
+    """What steps cost. seconds: one a timed step. steps_per_epoch: batches. cores: how
+    many cores' time the process had meanwhile; below 1 on a busy machine.
 
     activations: bytes that the largest warm-up step kept for its gradient, the batch's own among
     them. gradients, state: bytes after an optimiser step.
@@ -37,6 +38,7 @@ class StepCost:
 
     steps_per_epoch: int = 0
     seconds: list[float] = field(default_factory=list)
+    cores: float = 0.0
     activations: int = 0
     gradients: int = 0
     state: int = 0
@@ -51,7 +53,7 @@ class _Meter(Reporter):
         self.warm_up, self.steps, self.enough_seconds = warm_up, steps, seconds
         self.cost = StepCost()
         self.seen = 0
-        self.last = self.timed_since = 0.0
+        self.last = self.timed_since = self.processor_since = 0.0
         self.own = {p.untyped_storage().data_ptr() for p in model.parameters()}
         self.kept: dict[int, int] = {}
         self.hooks = ExitStack()
@@ -75,11 +77,14 @@ class _Meter(Reporter):
         self.kept.clear()
         if self.seen == self.warm_up:
             self.hooks.close()
+            self.processor_since = time.process_time()
             now = self.timed_since = time.perf_counter()
         elif self.seen > self.warm_up:
             self.cost.seconds.append(now - self.last)
         self.last = now
         if len(self.cost.seconds) >= self.steps and now - self.timed_since >= self.enough_seconds:
+            had = time.process_time() - self.processor_since
+            self.cost.cores = had / max(now - self.timed_since, 1e-9)
             raise _Enough
 
     def epoch(self, result: EpochResult) -> None:

@@ -9,7 +9,9 @@ import pytest
 
 from rechub_cli.commands import estimate
 from rechub_cli.cost import steps
+from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import GateError
+from rechub_cli.progress import result_console
 from rechub_cli.registry import list_models
 from rechub_cli.runs import load_data, make_model
 from tests.cli.process import rechub
@@ -69,6 +71,22 @@ def test_figures_of_every_model(
 )
 def test_the_run_is_epochs_and_the_rest(epoch: float, patience: int | None, text: str) -> None:
     assert estimate.whole_run(epoch, 5.0, n_epoch=6, patience=patience) == text
+
+
+@pytest.mark.parametrize(("cores", "busy"), [(0.4, True), (0.9, False), (1.9, False)])
+def test_a_busy_machine_is_said(
+    cores: float,
+    busy: bool,
+    config: MakeConfig,
+    demo: MatchData,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = config("model=youtube_dnn")
+    cost = steps.StepCost(steps_per_epoch=1, seconds=[1.0], cores=cores)
+    seconds = estimate.Seconds(1.0, 1.0, 1.0, 1.0)
+    model = make_model(made, demo)
+    estimate.print_estimate(result_console(), made, model, cost, seconds, limit=1)
+    assert ("this process 40% of one core" in capsys.readouterr().out) is busy
 
 
 def limit_left(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:

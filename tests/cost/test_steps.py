@@ -59,6 +59,15 @@ def test_steps_are_timed_without_warm_up_and_validations(count: int, clock: Cloc
     assert cost.steps_per_epoch == count
 
 
+def test_the_share_of_a_core_is_of_the_timed_steps(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps.time, "process_time", lambda: clock.now / 4)
+    model = nn.Linear(4, 7, bias=False)
+    cost = measure_steps(Loop(model, clock), model, None, warm_up=1, steps=3, seconds=0)  # type: ignore[arg-type]
+    assert cost.cores == pytest.approx(0.25)
+
+
 def test_steps_go_on_for_the_seconds_asked(clock: Clock) -> None:
     model = nn.Linear(4, 7, bias=False)
     cost = measure_steps(Loop(model, clock), model, None, warm_up=2, steps=1, seconds=120.0)  # type: ignore[arg-type]
