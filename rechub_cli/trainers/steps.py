@@ -102,21 +102,22 @@ def catalogue_steps(
 
 
 ROWS = 512
-MIN_WINDOWS, MAX_WINDOWS, WINDOW_STEPS = 16, 128, 128
+WINDOW_TARGETS, MAX_WINDOWS = 2048, 128
 
 
 def batch_rows(data: MatchData, model: MatchingModel, batch_size: int | None) -> int:
     """Rows a step, or windows of a causal model.
 
-    batch_size: None: 512 rows; of windows, each many targets of one user, as many as make 128
-    steps an epoch, from 16 to 128: few users are worth small steps, many never a large one.
+    batch_size: None: 512 rows; of windows as many as hold about 2048 targets, at most 128. Long
+    windows are many targets of one user: by their number alone an epoch would have few steps.
     """
     if batch_size is not None:
         return batch_size
     if not isinstance(model, CausalModel):
         return ROWS
-    windows = int(data.window_loader(batch_size=1, seed=0).num_windows.sum())
-    return min(max(windows // WINDOW_STEPS, MIN_WINDOWS), MAX_WINDOWS)
+    loader = data.window_loader(batch_size=1, seed=0)
+    windows = WINDOW_TARGETS * len(loader) // max(loader.num_rows, 1)
+    return min(max(windows, 1), MAX_WINDOWS)
 
 
 def _objective(
