@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from rechub_cli.data.dataset import MatchData
-from rechub_cli.errors import ConfigError, GateError, RechubError
+from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.suggest import did_you_mean
@@ -32,7 +31,7 @@ from rechub_cli.trainers.options import (
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
-from rechub_cli.trainers.watch import Watch
+from rechub_cli.trainers.watch import Watch, check_finite
 
 
 class MatchTrainer:
@@ -176,7 +175,7 @@ class MatchTrainer:
         optimizer.zero_grad(set_to_none=True)
         for count, (loss, size) in enumerate(steps.losses(epoch), start=1):  # noqa: B007
             value = loss.item()
-            self._guard(value, epoch, count)
+            check_finite(value, epoch=epoch, step=count, checkpoints=self.checkpoints)
             (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
             watch.loss(value)
             if count % self.accumulate == 0 or count == steps.length:
@@ -200,15 +199,6 @@ class MatchTrainer:
         optimizer.step()
         scheduler.step()
         optimizer.zero_grad(set_to_none=True)
-
-    def _guard(self, loss: float, epoch: int, step: int) -> None:
-        if math.isfinite(loss):
-            return
-        kept = "" if self.checkpoints is None else f" The last full epoch is in {self.checkpoints}."
-        raise GateError(
-            f"the loss is {loss} at epoch {epoch}, step {step}: lower optimizer_params.lr, set "
-            f"clip_norm, or raise temperature.{kept}"
-        )
 
     def _best(self, epoch: int, metrics: dict[str, float]) -> tuple[float | None, int | None]:
         if not metrics:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from array import array
 from dataclasses import asdict
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import torch
 
+from rechub_cli.errors import GateError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.gradients import GradientNorms
 from rechub_cli.trainers.probes import Probe, undisturbed
@@ -85,6 +87,17 @@ class Watch:
         if warning is not None:
             self.warnings.append(warning)
             self.reporter.warn(warning)
+
+
+def check_finite(loss: float, *, epoch: int, step: int, checkpoints: Path | None) -> None:
+    """Raise GateError for a loss that is not finite. checkpoints: where the last epoch is kept."""
+    if math.isfinite(loss):
+        return
+    kept = "" if checkpoints is None else f" The last full epoch is in {checkpoints}."
+    raise GateError(
+        f"the loss is {loss} at epoch {epoch}, step {step}: lower optimizer_params.lr, set "
+        f"clip_norm, or raise temperature.{kept}"
+    )
 
 
 def first_loss(model: MatchingModel, probe: Probe, found: float) -> FirstLoss:
