@@ -10,14 +10,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import rechub_cli
-from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
+from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.errors import ConfigError, GateError, RechubError
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 from rechub_cli.trainers.options import LossOptions, parse_mode
-from tests.contract.conftest import make_model
+from rechub_cli.trainers.steps import batch_rows
+from tests.contract.conftest import make_model, tiny_raw
 
 Rows = list[tuple[dict[str, Tensor], Tensor]]
 
@@ -219,3 +221,18 @@ def test_schedules_by_hand() -> None:
             optimizer.step()
             schedule.step()
         assert rates == pytest.approx(expected)
+
+
+def test_a_null_batch_size_follows_the_model_and_the_data(tiny: MatchData) -> None:
+    """Windows of 6 targets (9 events, 2 held out, 1 without a history): 2048 / 6 is above 128."""
+    assert batch_rows(tiny, make_model("dssm", tiny), None) == 512
+    assert batch_rows(tiny, make_model("sasrec", tiny), None) == 128
+    long = prepare(
+        tiny_raw(users=4, events=303),
+        split=SplitOptions(),
+        features=FeatureOptions(max_len=300),
+        embed_dim=16,
+        seed=0,
+    )
+    assert batch_rows(long, make_model("sasrec", long), None) == 2048 // 300
+    assert batch_rows(long, make_model("sasrec", long), 7) == 7
