@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pytest
 
 from rechub_cli.data.load import load_interactions
+from tests.benchmarks.peers.__main__ import CASES, WIDTH, Case, our_config
 from tests.benchmarks.peers.samples import NEGATIVES, samples
 
 # User "a" trains on p, q, r (s and t are held out), user "b", too short for that, on q.
@@ -33,6 +35,14 @@ def test_samples_are_the_training_events_with_their_histories() -> None:
     assert found["neg_items"].min() >= 1
     assert found["neg_items"].max() <= len(data.catalogue)
     assert found["label"].tolist() == [0] * 4
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.model)
+def test_our_side_is_a_config_that_train_takes(case: Case) -> None:
+    config = our_config(case, "somewhere")
+    assert config.model.name == case.model
+    assert config.model.embed_dim == WIDTH
+    assert config.trainer.negatives.num_negatives == NEGATIVES
 
 
 def test_pointwise_samples_have_a_row_for_every_pair() -> None:

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
-
 import torch
 
+from rechub_cli.config.schema import RunConfig
 from rechub_cli.runs import load_data
 from tests.benchmarks.peers.samples import NEGATIVES, samples, save
 from tests.benchmarks.peers.venv import peer_python
@@ -29,27 +28,41 @@ WORKER = Path(__file__).with_name("torch_rechub_worker.py")
 NOTE = "same samples, width, batch, 3 uniform negatives a row, Adam; quality of neither measured"
 
 
+TOWER, HEAD = f"[128,64,{WIDTH}]", f"[{WIDTH}]"
+
+
 @dataclass(frozen=True)
 class Case:
-    """batch: positives a step of the peer, as in its own examples. windows: a step of ours, where
-    it reads windows of many positives. hidden: the user MLP has hidden layers, as the peer's has.
+    """batch: positives a step of the peer, as in its own examples. words: overrides that give our
+    model the peer's layers. windows: a step of ours, where it reads windows of many positives.
     target: of the ratio of seconds."""
 
     model: str
     mode: str
     batch: int
     target: float
+    words: tuple[str, ...]
     windows: int | None = None
-    hidden: bool = True
+
+
+def _dims(dims: str, *others: str) -> tuple[str, ...]:
+    return (f"model.user_params.dims={dims}", *others)
 
 
 CASES = (
-    Case("comirec_dr", "pairwise", 256, 1 / 15, hidden=False),
-    Case("comirec_sa", "pairwise", 256, 1 / 6, hidden=False),
-    Case("dssm", "pointwise", 1024, 1 / 6),
-    Case("gru4rec", "pairwise", 256, 1 / 15, windows=8),
-    Case("mind", "pairwise", 256, 1 / 6, hidden=False),
-    Case("youtube_dnn", "pairwise", 2048, 1 / 6),
+    Case("comirec_dr", "pairwise", 256, 1 / 15, _dims(HEAD)),
+    Case("comirec_sa", "pairwise", 256, 1 / 6, _dims(HEAD, f"model.hidden_dim={4 * WIDTH}")),
+    Case("dssm", "pointwise", 1024, 1 / 6, _dims(TOWER, f"model.item_params.dims={TOWER}")),
+    Case(
+        "gru4rec",
+        "pairwise",
+        256,
+        1 / 15,
+        (f"model.hidden_dim={WIDTH}", "model.num_layers=2"),
+        windows=8,
+    ),
+    Case("mind", "pairwise", 256, 1 / 6, _dims(HEAD)),
+    Case("youtube_dnn", "pairwise", 2048, 1 / 6, _dims(TOWER)),
 )
 
 
@@ -63,6 +76,7 @@ class Peer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             text=True,
         )
 
@@ -83,27 +97,25 @@ class Peer:
         self.process.communicate()
 
 
-def ours(case: Case, folder: str) -> StagedTraining:
+def our_config(case: Case, folder: str) -> RunConfig:
     """The shipped model, made as wide as the peer's."""
     words = [f"model.embed_dim={WIDTH}", "features.user_id=true", f"features.max_len={MAX_LEN}"]
-    dims = [128, 64, WIDTH] if case.hidden else [WIDTH]
-    words += [f"model.user_params.dims={dims}"]
-    words += [f"model.item_params.dims={dims}"] if case.model == "dssm" else []
+    words += case.words
     words += [
         f"trainer.batch_size={case.windows or case.batch}",
         f"trainer.negatives.num_negatives={NEGATIVES}",
     ]
     exclude = "features.exclude=[age,gender,occupation,zip_code,release_year,genres]"
-    config = shipped(
+    return shipped(
         f"model={case.model}", f"trainer={case.mode}", "data=ml_100k", f"data.path={folder}",
         exclude, *words,
     )  # fmt: skip
-    return StagedTraining(config, load_data(config)[0])
 
 
 def compare(case: Case, python: Path, folder: str) -> list[Row]:
     """Seconds a scored pair, of ours and theirs in turn."""
-    training = ours(case, folder)
+    config = our_config(case, folder)
+    training = StagedTraining(config, load_data(config)[0])
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "samples.npz"
         pointwise = case.mode == "pointwise"
