@@ -171,7 +171,7 @@ def test_a_rate_of_zero_is_seen(mode: str, known: MatchData) -> None:
 @pytest.mark.parametrize("mode", ["pointwise", "pairwise", "listwise"])
 def test_saturating_temperatures_are_seen(mode: str, tiny: MatchData) -> None:
     for temperature, cure in ((100.0, "lower"), (0.0002, "raise")):
-        trainer = fitted(make_model("mind", tiny, temperature=temperature), tiny, mode, lr=1e-3)
+        trainer = fitted(make_model("dssm", tiny, temperature=temperature), tiny, mode, lr=1e-3)
         texts = [w.text for w in trainer.warnings if w.name == "saturated_temperature"]
         assert len(texts) == 1 and f"Please {cure}" in texts[0]
         assert ("odd_first_loss" in names(trainer)) == (cure == "raise")
