@@ -74,7 +74,11 @@ class _ChunkedSoftmax(torch.autograd.Function):
             part = slice(first, first + size)
             flat = queries[part].flatten(0, 1)
             products = ((flat / temperature) @ items.T).view(-1, several, len(items))
-            logits, best = (products[:, 0], None) if several == 1 else products.max(dim=1)
+            if several == 1:
+                logits = products[:, 0]
+            else:
+                logits = products.amax(dim=1)
+                products.ge_(logits.unsqueeze(1))  # 1 where the best is; max's own indices are slow
             index = torch.arange(len(logits), device=logits.device)
             top = logits.amax(dim=1, keepdim=True)
             positive = logits[index, target[part]]
@@ -85,8 +89,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
             probability /= total
             probability[index, target[part]] -= 1
             probability *= (share[part] / temperature).unsqueeze(1)
-            if best is not None:
-                products.zero_().scatter_(1, best.unsqueeze(1), probability.unsqueeze(1))
+            if several > 1:
+                products.mul_((probability / products.sum(dim=1)).unsqueeze(1))
             spread = products.flatten(0, 1)
             grad_queries[part] = (spread @ items).view(-1, several, width)
             grad_items.addmm_(spread.T, flat)

@@ -145,8 +145,8 @@ MUTATIONS = (
     ),
     Mutation(
         "loss", "gradient to the first interest", "trainers/losses.py",
-        "products.zero_().scatter_(1, best.unsqueeze(1), probability.unsqueeze(1))",
-        "products.zero_()[:, 0] = probability", "tests/trainers/test_losses.py",
+        "products.ge_(logits.unsqueeze(1))", "products.zero_()[:, 0] = 1",
+        "tests/trainers/test_losses.py",
     ),
     Mutation(
         "optimizer", "rows looked up twice", "trainers/optimizers.py", "total[rows].sqrt()",

@@ -67,6 +67,22 @@ def test_full_softmax_is_the_dense_one(
         assert_close(mine, dense)
 
 
+def test_equal_interests_share_one_gradient() -> None:
+    """A row whose interests repeat each other learns as one with a single interest."""
+    generator = torch.Generator().manual_seed(0)
+    one = torch.randn(5, 1, 4, generator=generator)
+    items = torch.randn(9, 4, generator=generator)
+    target = torch.arange(5)
+    grads = []
+    for given in (one, one.expand(-1, 3, -1)):
+        queries = given.clone().requires_grad_()
+        table = items.clone().requires_grad_()
+        full_softmax(queries, table, target, temperature=0.3).backward()  # type: ignore[no-untyped-call]
+        assert queries.grad is not None
+        grads.append((queries.grad.sum(dim=1), table.grad))
+    assert_close(grads[1], grads[0])
+
+
 def test_full_softmax_by_hand() -> None:
     """Scores 0, ln 2 and ln 5 give the probabilities 1/8, 2/8, 5/8."""
     items = torch.tensor([[0.0], [math.log(2)], [math.log(5)]])
