@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from rechub_cli.commands.train import print_data
+from rechub_cli.commands.printout import print_data
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.progress import result_console
 from rechub_cli.runs import load_data

@@ -12,7 +12,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rechub_cli.commands.train import make_trainer, print_data
+from rechub_cli.commands.printout import print_data
+from rechub_cli.commands.train import make_trainer
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.cost.memory import memory_limit, peak_bytes, state_factor, weight_bytes
 from rechub_cli.cost.steps import SECONDS, STEPS, WARM_UP, StepCost, measure_steps, scaled_seconds

@@ -1,0 +1,74 @@
+"""What a run prints: its data before, its table and files after."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from rechub_cli.commands.tables import (
+    plain_table,
+    print_interests,
+    print_queries,
+    shown_metrics,
+)
+from rechub_cli.config.schema import RunConfig
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.evaluation.compare import SPLITS
+from rechub_cli.trainers.sanity import RunWarning
+
+
+def print_data(console: Console, data: MatchData) -> None:
+    """What was read, what was assumed, which features each tower has."""
+    sizes = data.interactions
+    console.print(
+        f"data: {sizes.num_users:,} users, {sizes.num_items:,} items, {sizes.num_events:,} events; "
+        f"{len(data.split.test):,} test queries ({data.split.protocol['method']})"
+    )
+    if data.raw.identity is not None:
+        console.print(f"interactions: {data.raw.identity.name}, SHA-256 {data.raw.identity.sha256}")
+    shares = (f"{name} {_share(*data.unseen_targets(name))}" for name in SPLITS)
+    console.print(f"targets never seen in training: {', '.join(shares)}")
+    for note in (*data.raw.notes, *data.split.notes, *data.encoded.notes):
+        console.print(f"note: {note}")
+    for side, features in (
+        ("user", data.encoded.schema.user_features),
+        ("item", data.encoded.schema.item_features),
+    ):
+        console.print(f"{side} features: {', '.join(f.name for f in features)}")
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:,} of {whole:,} ({part / max(whole, 1):.1%})"
+
+
+def print_result(
+    console: Console,
+    config: RunConfig,
+    metrics: dict[str, Any],
+    files: list[Path],
+    warnings: Sequence[RunWarning],
+) -> None:
+    """The table of model, floor, reference (and ceiling), the files written, and the warnings."""
+    top_k = config.evaluation.top_k
+    shown = shown_metrics(top_k)
+    rules, floor = (metrics["baselines"][n] for n in ("sequential_rules", "popularity"))
+    rows = [(config.model.name, metrics), ("popularity (floor)", floor)]
+    rows.append(("sequential rules (reference)", rules))
+    if "oracle" in metrics:
+        rows.append(("oracle (ceiling)", metrics["oracle"]))
+    table = plain_table("test, full ranking", "", *shown)
+    for name, row in rows:
+        table.add_row(name, *(f"{row['test'][key]:.4f}" for key in shown))
+    console.print(table)
+    gap = metrics["test"][shown[-1]] - rules["test"][shown[-1]]
+    console.print(f"gap to the reference: {gap:+.4f} {shown[-1]}")
+    print_queries(console, "test", metrics["queries"]["test"])
+    if "interests" in metrics:
+        print_interests(console, "test", metrics["interests"])
+    for file in files:
+        console.print(f"wrote {file}")
+    for warning in warnings:
+        console.print(str(warning), markup=False)
