@@ -78,7 +78,7 @@ def test_steps_go_on_for_the_seconds_asked(clock: Clock) -> None:
 def test_bytes_are_those_of_the_tensors(clock: Clock) -> None:
     model = nn.Linear(4, 7, bias=False)
     cost = measure_steps(Loop(model, clock), model, None, warm_up=1, steps=1, seconds=0)  # type: ignore[arg-type]
-    assert cost.activations == 5 * 4 * 4  # the input; the weight is no activation
+    assert cost.activations == 5 * 4 * 4  # the input
     assert cost.gradients == weight_bytes(model) == 4 * 7 * 4
     assert cost.state == 2 * 4 * 7 * 4 + 4  # both moments and the step count
 
@@ -86,6 +86,12 @@ def test_bytes_are_those_of_the_tensors(clock: Clock) -> None:
 def test_outputs_kept_for_the_gradient_count_and_are_freed(clock: Clock) -> None:
     model = nn.Sequential(nn.Linear(4, 7, bias=False), nn.Sigmoid())
     cost = measure_steps(Loop(model, clock), model, None, warm_up=2, steps=1, seconds=0)  # type: ignore[arg-type]
+    assert cost.activations == 5 * 4 * 4 + 5 * 7 * 4
+
+
+def test_weights_kept_for_the_gradient_are_no_activations(clock: Clock) -> None:
+    model = nn.Sequential(nn.Linear(4, 7, bias=False), nn.Linear(7, 3, bias=False))
+    cost = measure_steps(Loop(model, clock), model, None, warm_up=1, steps=1, seconds=0)  # type: ignore[arg-type]
     assert cost.activations == 5 * 4 * 4 + 5 * 7 * 4
 
 
