@@ -26,6 +26,7 @@ from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import result_console
 from rechub_cli.runs import fingerprint, load_data, make_model
 from rechub_cli.trainers.device import pick_device
+from rechub_cli.trainers.options import LAZY
 from rechub_cli.trainers.steps import batch_rows
 
 ENDLESS = 1_000_000
@@ -72,7 +73,8 @@ def check_tables(config: RunConfig, data: MatchData, device: torch.device) -> No
     with torch.device("meta"):
         weights = weight_bytes(make_model(config, data))
     params = config.trainer.optimizer_params.model_dump()
-    factor = 3 + state_factor(params)  # the weights, their gradient, the best epoch's copy
+    copies = 2 if params["name"] in LAZY else 3  # the weights, the best epoch's, the gradient
+    factor = copies + state_factor(params)
     room = memory_limit(device) - (0 if device.type == "cuda" else peak_bytes())
     if factor * weights <= room:
         return

@@ -27,12 +27,12 @@ def weight_bytes(model: nn.Module) -> int:
 
 
 def state_factor(optimizer_params: Mapping[str, Any]) -> float:
-    """Bytes of optimiser state a byte of a weight matrix, from a step on a small one."""
-    layer = nn.Linear(64, 64, bias=False)
-    optimizer = build_optimizer(layer, optimizer_params)
-    layer.weight.grad = torch.ones_like(layer.weight)
+    """Bytes of optimizer state a byte of an embedding table, from a step on a small one."""
+    table = nn.Embedding(64, 64)
+    optimizer = build_optimizer(table, optimizer_params)
+    table(torch.arange(64)).sum().backward()
     optimizer.step()
-    return state_bytes(optimizer) / weight_bytes(layer)
+    return state_bytes(optimizer) / weight_bytes(table)
 
 
 def peak_bytes() -> int:

@@ -96,6 +96,8 @@ class Joined(torch.optim.Optimizer):
         super().__init__([{"params": group["params"]} for group in groups], {"lr": 0.0})
         self.parts = tuple(parts)
         self.param_groups = groups  # shared, so that a schedule sets the parts' rates
+        for part in parts:
+            part.state = self.state
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for part in self.parts:

@@ -95,8 +95,11 @@ def test_weights_kept_for_the_gradient_are_no_activations(clock: Clock) -> None:
     assert cost.activations == 5 * 4 * 4 + 5 * 7 * 4
 
 
-@pytest.mark.parametrize(("name", "factor"), [("adam", 2), ("adagrad", 1), ("sgd", 0)])
-def test_state_factor(name: str, factor: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [("adam", 2), ("adagrad", 1), ("sgd", 0), ("lazy_adam", 2), ("rowwise_adagrad", 1 / 64)],
+)
+def test_state_factor(name: str, factor: float) -> None:
     assert state_factor({"name": name, "lr": 0.1}) == pytest.approx(factor, abs=1e-3)
 
 
