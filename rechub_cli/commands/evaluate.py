@@ -29,6 +29,7 @@ from rechub_cli.evaluation.slices import metrics_by
 from rechub_cli.evaluation.unseen import query_counts
 from rechub_cli.progress import result_console
 from rechub_cli.runs import Run, load_run, protocol, text_hash, write_json
+from rechub_cli.trainers.sanity import RunWarning
 
 CANDIDATES_A_PLACE = 10
 
@@ -123,9 +124,8 @@ def print_result(
     print_queries(console, split, found["queries"])
     if "interests" in found:
         print_interests(console, split, found["interests"])
-        collapse = collapsed_interests(found["interests"])
-        if collapse is not None:
-            console.print(str(collapse), markup=False)
+        for warning in found["warnings"]:
+            console.print(str(RunWarning(**warning)), markup=False)
     for name, rows in found.get("by", {}).items():
         title = f"{split}, by {name.replace('_', ' ')}"
         print_rows(console, title, rows, ["bucket", "count", *shown_metrics(top_k)])

@@ -80,28 +80,37 @@ def run(
             min_overlap=config.export.min_overlap,
         )
         files += written
+    measured = {
+        "epochs": len(epochs),
+        "train_seconds": round(seconds, 2),
+        "total_seconds": round(time.perf_counter() - started, 2),
+        "peak_memory_mib": peak_memory_mib(),
+    }
     write_json(
         run_dir / MANIFEST,
         {
+            **describe_run(config, data),
             "fingerprint": marks,
-            "protocol": protocol(config, data),
             "recipe": None if verdict is None else asdict(verdict),
-            "interactions": None if data.raw.identity is None else asdict(data.raw.identity),
-            "features": data.encoded.schema.to_json(),
             "parity": parity,
             "sanity": trainer.figures | {"unseen_targets": unseen_shares(data)},
             "warnings": [asdict(warning) for warning in warnings],
-            "measured": {
-                "epochs": len(epochs),
-                "train_seconds": round(seconds, 2),
-                "total_seconds": round(time.perf_counter() - started, 2),
-                "peak_memory_mib": peak_memory_mib(),
-            },
+            "measured": measured,
         },
     )
     print_result(console, config, metrics, [*files, run_dir / MANIFEST], warnings)
     if verdict is not None and not verdict.shortfall():
         console.print(str(verdict))
+
+
+def describe_run(config: RunConfig, data: MatchData) -> dict[str, Any]:
+    """What was measured on which data, with which features."""
+    identity = data.raw.identity
+    return {
+        "protocol": protocol(config, data),
+        "interactions": None if identity is None else asdict(identity),
+        "features": data.encoded.schema.to_json(),
+    }
 
 
 def fit(

@@ -33,7 +33,7 @@ class StepCost:
     many cores' time the process had meanwhile; below 1 on a busy machine.
 
     activations: bytes that the largest warm-up step kept for its gradient, the batch's own among
-    them. gradients, state: bytes after an optimiser step.
+    them. gradients, state: bytes after an optimizer step.
     """
 
     steps_per_epoch: int = 0
@@ -116,7 +116,7 @@ def measure_steps(
 
 @contextmanager
 def _optimizer_bytes(cost: StepCost) -> Iterator[None]:
-    """Note what the optimisers that step inside hold; gradients as they come, sparse or dense."""
+    """Note what the optimizers that step inside hold; gradients as they come, sparse or dense."""
 
     def before(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         grads = [p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None]
@@ -137,7 +137,7 @@ def _optimizer_bytes(cost: StepCost) -> Iterator[None]:
 
 
 def state_bytes(optimizer: torch.optim.Optimizer) -> int:
-    """Bytes of an optimiser's tensors beside the weights."""
+    """Bytes of an optimizer's tensors beside the weights."""
     return sum(
         _bytes(value)
         for state in optimizer.state.values()

@@ -1,0 +1,53 @@
+"""Which library multiplies, and that its products stay fp32."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from rechub_cli.trainers.device import X86, choose_matmul
+
+MATMUL = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+
+
+@pytest.fixture(autouse=True)
+def _unchosen() -> Iterator[None]:
+    before = MATMUL.fp32_precision
+    MATMUL.fp32_precision = "none"
+    yield
+    MATMUL.fp32_precision = before
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 64), (512, 128, 3416), (3416, 512, 64)])
+def test_products_are_as_exact_as_fp32(shape: tuple[int, int, int]) -> None:
+    """bf16 would keep 8 bits of each factor: an error of about 1e-2 here."""
+    rows, inner, columns = shape
+    choose_matmul()
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(rows, inner, generator=generator)
+    b = torch.randn(inner, columns, generator=generator)
+    error = (a @ b).double() - a.double() @ b.double()
+    assert error.abs().max() < 1e-6 * inner
+
+
+@pytest.mark.parametrize(
+    ("machine", "amx", "chosen"),
+    [("x86_64", False, True), ("x86_64", True, False), ("aarch64", False, False)],
+)
+def test_only_cpus_that_do_not_round_are_switched(
+    machine: str, amx: bool, chosen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    choose_matmul()
+    assert (MATMUL.fp32_precision == "bf16") is chosen
+
+
+def test_a_torch_that_cannot_tell_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: X86[0])
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    choose_matmul()
+    assert MATMUL.fp32_precision != "bf16"
