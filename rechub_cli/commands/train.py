@@ -68,18 +68,7 @@ def run(
     verdict = None if recipe is None else judge(recipe, config, data.raw.identity, metrics["test"])
     warnings = find_warnings(config, trainer, data, metrics, verdict)
     marks = fingerprint(config, data)
-    files = [run_dir / METRICS, run_dir / "checkpoints" / "best"]
-    parity = None
-    if isinstance(config.export, TowersExport):
-        parity, written = export_towers(
-            model,
-            data,
-            run_dir / "export",
-            marks=marks,
-            tolerance=config.export.tolerance,
-            min_overlap=config.export.min_overlap,
-        )
-        files += written
+    parity, towers = export(config, model, data, run_dir / "export", marks=marks)
     measured = {
         "epochs": len(epochs),
         "train_seconds": round(seconds, 2),
@@ -98,9 +87,26 @@ def run(
             "measured": measured,
         },
     )
-    print_result(console, config, metrics, [*files, run_dir / MANIFEST], warnings)
+    files = [run_dir / METRICS, run_dir / "checkpoints" / "best", *towers, run_dir / MANIFEST]
+    print_result(console, config, metrics, files, warnings)
     if verdict is not None and not verdict.shortfall():
         console.print(str(verdict))
+
+
+def export(
+    config: RunConfig, model: MatchingModel, data: MatchData, folder: Path, *, marks: dict[str, Any]
+) -> tuple[dict[str, Any] | None, list[Path]]:
+    """Write and prove the towers, where the config wants any: their parity and files."""
+    if not isinstance(config.export, TowersExport):
+        return None, []
+    return export_towers(
+        model,
+        data,
+        folder,
+        marks=marks,
+        tolerance=config.export.tolerance,
+        min_overlap=config.export.min_overlap,
+    )
 
 
 def describe_run(config: RunConfig, data: MatchData) -> dict[str, Any]:

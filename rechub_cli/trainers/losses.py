@@ -50,6 +50,30 @@ def _pad_rows(tensor: Tensor, extra: int) -> Tensor:
     return torch.cat([tensor, tensor.new_zeros(extra, *tensor.shape[1:])]) if extra else tensor
 
 
+def _to_gradient(products: Tensor, target: Tensor, share: Tensor) -> Tensor:
+    """The loss of rows with weights ``share`` [n]; scores [n, K, C] become its gradient in place.
+
+    An item's score is the best of its K; equal ones share the gradient.
+    """
+    if products.shape[1] == 1:
+        logits = products[:, 0]
+    else:
+        logits = products.amax(dim=1)
+        products.ge_(logits.unsqueeze(1))  # 1 where the best is; max's own indices are slow
+    index = torch.arange(len(logits), device=logits.device)
+    top = logits.amax(dim=1, keepdim=True)
+    positive = logits[index, target]
+    probability = logits.sub_(top).exp_()
+    total = probability.sum(dim=1, keepdim=True)
+    row_loss = total.squeeze(1).log() + top.squeeze(1) - positive
+    probability /= total
+    probability[index, target] -= 1
+    probability *= share.unsqueeze(1)
+    if products.shape[1] > 1:
+        products.mul_((probability / products.sum(dim=1)).unsqueeze(1))
+    return (row_loss * share).sum()
+
+
 class _ChunkedSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -74,26 +98,10 @@ class _ChunkedSoftmax(torch.autograd.Function):
             part = slice(first, first + size)
             flat = queries[part].flatten(0, 1)
             products = ((flat / temperature) @ items.T).view(-1, several, len(items))
-            if several == 1:
-                logits = products[:, 0]
-            else:
-                logits = products.amax(dim=1)
-                products.ge_(logits.unsqueeze(1))  # 1 where the best is; max's own indices are slow
-            index = torch.arange(len(logits), device=logits.device)
-            top = logits.amax(dim=1, keepdim=True)
-            positive = logits[index, target[part]]
-            probability = logits.sub_(top).exp_()
-            total = probability.sum(dim=1, keepdim=True)
-            row_loss = total.squeeze(1).log() + top.squeeze(1) - positive
-            loss += (row_loss * share[part]).sum()
-            probability /= total
-            probability[index, target[part]] -= 1
-            probability *= (share[part] / temperature).unsqueeze(1)
-            if several > 1:
-                products.mul_((probability / products.sum(dim=1)).unsqueeze(1))
+            loss += _to_gradient(products, target[part], share[part])
             spread = products.flatten(0, 1)
-            grad_queries[part] = (spread @ items).view(-1, several, width)
-            grad_items.addmm_(spread.T, flat)
+            grad_queries[part] = (spread @ items).div_(temperature).view(-1, several, width)
+            grad_items.addmm_(spread.T, flat, alpha=1 / temperature)
         ctx.save_for_backward(grad_queries[:rows].view(shape), grad_items)
         return loss
 
