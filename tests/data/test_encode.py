@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from rechub_cli.data.batches import HistoryGather, query_batches, replace_by_oov
+from rechub_cli.data.batches import HistoryGather, replace_by_oov
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.raw import RawData
@@ -163,23 +163,6 @@ def test_oov_is_trained_at_its_share() -> None:
     assert changed.float().mean().item() == pytest.approx(0.1 * 48 / 50, abs=0.01)
     assert (replaced[changed] == OOV).all()
     assert (replaced[ids == 0] == 0).all()
-
-
-@pytest.mark.parametrize(("max_rows", "max_positions"), [(1, 100), (100, 8), (100, 1000)])
-def test_query_batches_cover_all_longest_first(max_rows: int, max_positions: int) -> None:
-    found = data()
-    test = found.split.test
-    batches = list(
-        query_batches(found.gather, test, max_rows=max_rows, max_positions=max_positions)
-    )
-    order = torch.cat([rows for rows, _ in batches])
-    assert sorted(order.tolist()) == list(range(len(test)))
-    lengths = torch.cat([features["history_length"] for _, features in batches]).tolist()
-    assert lengths == sorted(lengths, reverse=True)
-    whole = found.gather(torch.from_numpy(test.user), torch.from_numpy(test.history_end))
-    assert lengths == whole["history_length"][order].tolist()
-    for rows, features in batches:
-        assert len(rows) == 1 or features["history"].numel() <= max_positions
 
 
 def test_weights_travel_with_their_event() -> None:

@@ -6,10 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from torch.testing import assert_close
 
+from rechub_cli.data.batches import query_batches
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.raw import RawData
+from rechub_cli.data.vocabulary import FIRST
+from rechub_cli.evaluation.model_scores import user_vectors
+from tests.contract.conftest import make_model
 
 LENGTHS = [1, 2, 3, 4, 6, 7, 8, 12, 13, 14, 30, 31]
 MAX_LEN = 5
@@ -32,7 +37,7 @@ def data(*, max_len: int = MAX_LEN, context: bool = False, weight: bool = False)
         ),
         split=SplitOptions(),
         features=FeatureOptions(max_len=max_len, oov_share=0.0),
-        embed_dim=4,
+        embed_dim=16,
         seed=0,
     )
 
@@ -100,6 +105,39 @@ def test_context_and_weight_are_those_of_the_target() -> None:
     assert batch.weight is not None
     hours = batch.features["hour"].flatten()[batch.position]
     place = batch.weight.long() - 1
-    by_hour = {int(h): {int(p) % 7 for p in place[hours == h]} for h in hours.unique()}
-    assert all(len(places) == 1 for places in by_hour.values())
+    items = prepared.catalogue.ids.to_pylist()
+    assert [items[t] for t in batch.target.tolist()] == (place % 11).tolist()
+    known = prepared.encoded.vocabularies["hour"].values.to_pylist()
+    assert [known[h - FIRST] for h in hours.tolist()] == (place % 7).tolist()
     assert batch.features["town"].shape == batch.features["hour"].shape
+
+
+@pytest.mark.parametrize(("max_rows", "max_positions"), [(1, 100), (100, 8), (5, 1000)])
+def test_query_batches_cover_all_longest_first(max_rows: int, max_positions: int) -> None:
+    prepared = data()
+    test = prepared.split.test
+    batches = list(
+        query_batches(prepared.gather, test, max_rows=max_rows, max_positions=max_positions)
+    )
+    order = torch.cat([rows for rows, _ in batches])
+    assert sorted(order.tolist()) == list(range(len(test)))
+    lengths = torch.cat([features["history_length"] for _, features in batches]).tolist()
+    assert len(set(lengths)) > 2
+    assert lengths == sorted(lengths, reverse=True)
+    whole = prepared.gather(torch.from_numpy(test.user), torch.from_numpy(test.history_end))
+    assert lengths == whole["history_length"][order].tolist()
+    for rows, features in batches:
+        assert len(rows) <= max_rows
+        assert len(rows) == 1 or features["history"].numel() <= max_positions
+
+
+def test_users_of_unlike_histories_keep_their_places() -> None:
+    """They are encoded by length; each vector must come back to its own query."""
+    prepared = data()
+    test, model = prepared.split.test, make_model("youtube_dnn", prepared).eval()
+    found = user_vectors(model, prepared, test)
+    for query in range(len(test)):
+        alone = prepared.gather(
+            torch.from_numpy(test.user[[query]]), torch.from_numpy(test.history_end[[query]])
+        )
+        assert_close(found[query], model.user_tower(alone)[0])
