@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from rechub_cli.data.assemble import assemble
 from rechub_cli.data.filters import FilterOptions
 from rechub_cli.data.ids import IdColumn
-from rechub_cli.data.ordered import OrderedFile, find_ordered, read_ordered, read_side
-from rechub_cli.data.published import PublishedSet, Variant, identify
-from rechub_cli.data.raw import ITEM, USER, RawData
+from rechub_cli.data.ordered import OrderedFile, read_published, read_side
+from rechub_cli.data.published import PublishedSet, Variant
+from rechub_cli.data.raw import ITEM, RawData
 from rechub_cli.data.side_tables import SideRows
 from rechub_cli.errors import DataError
 
@@ -45,16 +44,14 @@ def read_amazon_beauty(path: str | Path | None, *, filters: FilterOptions | None
     items.parquet (item_id, attributes ...) or the attributes JSON too. None is the cache.
     Raises DataError: no such file, unusable content.
     """
-    file = find_ordered(path, name=NAME, folder=FOLDER, text=TEXT)
-    events = read_ordered(file.interactions)
-    identity, notes = identify(events, PUBLISHED)
-    return assemble(
-        events.noting(*notes),
-        items=read_side(file, ITEM) or _attributes(file),
-        users=read_side(file, USER),
-        rating_threshold=None,
-        filters=filters or FilterOptions(),
-        identity=identity,
+    return read_published(
+        path,
+        PUBLISHED,
+        name=NAME,
+        folder=FOLDER,
+        text=TEXT,
+        items=lambda file: read_side(file, ITEM) or _attributes(file),
+        filters=filters,
     )
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rechub_cli.data.assemble import assemble
 from rechub_cli.data.filters import FilterOptions
-from rechub_cli.data.ordered import find_ordered, read_ordered, read_side
-from rechub_cli.data.published import PublishedSet, Variant, identify
-from rechub_cli.data.raw import ITEM, USER, RawData
+from rechub_cli.data.ordered import read_published, read_side
+from rechub_cli.data.published import PublishedSet, Variant
+from rechub_cli.data.raw import ITEM, RawData
 
 NAME, FOLDER, TEXT = "ml_1m", "ml-1m", "ml-1m.txt"
 SOURCE = "data/ml-1m.txt of github.com/kang205/SASRec"
@@ -36,14 +35,12 @@ def read_ml_1m(path: str | Path | None, *, filters: FilterOptions | None = None)
     too, by the ids of the interactions. None is the cache. Titles are left out.
     Raises DataError: no such file, unusable content.
     """
-    file = find_ordered(path, name=NAME, folder=FOLDER, text=TEXT)
-    events = read_ordered(file.interactions)
-    identity, notes = identify(events, PUBLISHED)
-    return assemble(
-        events.noting(*notes),
-        items=read_side(file, ITEM, drop=("title",)),
-        users=read_side(file, USER),
-        rating_threshold=None,
-        filters=filters or FilterOptions(),
-        identity=identity,
+    return read_published(
+        path,
+        PUBLISHED,
+        name=NAME,
+        folder=FOLDER,
+        text=TEXT,
+        items=lambda file: read_side(file, ITEM, drop=("title",)),
+        filters=filters,
     )

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from rechub_cli.data.assemble import Events
+from rechub_cli.data.assemble import Events, assemble
 from rechub_cli.data.columns import NumberColumn
 from rechub_cli.data.download import cache_dir
+from rechub_cli.data.filters import FilterOptions
 from rechub_cli.data.ids import IdColumn
 from rechub_cli.data.parquet import parquet_schema, read_parquet, refuse_type
-from rechub_cli.data.raw import ITEM, USER
+from rechub_cli.data.published import PublishedSet, identify
+from rechub_cli.data.raw import ITEM, USER, RawData
 from rechub_cli.data.sequences import read_sequences
 from rechub_cli.data.side_tables import SideRows, read_side_table
 from rechub_cli.errors import DataError
@@ -52,6 +55,34 @@ def find_ordered(path: str | Path | None, *, name: str, folder: str, text: str) 
     raise DataError(
         f"data.path={place}: found neither {PARQUET} nor {text}; give one of them, or a folder "
         f"that holds one (`rechub data {name}` says where to get it)"
+    )
+
+
+def read_published(
+    path: str | Path | None,
+    published: PublishedSet,
+    *,
+    name: str,
+    folder: str,
+    text: str,
+    items: Callable[[OrderedFile], SideRows | None],
+    filters: FilterOptions | None,
+) -> RawData:
+    """Read a set and say which preprocessing it is.
+
+    path, name, folder, text: see find_ordered. items: reads the item table that lies beside the
+    interactions, where there is one. Raises DataError: no such file, unusable content.
+    """
+    file = find_ordered(path, name=name, folder=folder, text=text)
+    events = read_ordered(file.interactions)
+    identity, notes = identify(events, published)
+    return assemble(
+        events.noting(*notes),
+        items=items(file),
+        users=read_side(file, USER),
+        rating_threshold=None,
+        filters=filters or FilterOptions(),
+        identity=identity,
     )
 
 
