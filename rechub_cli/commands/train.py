@@ -35,7 +35,7 @@ from rechub_cli.runs import (
     start_run,
     write_json,
 )
-from rechub_cli.trainers.device import pick_device
+from rechub_cli.trainers.device import keep_freed_memory, pick_device
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import LossOptions, NegativeOptions
 from rechub_cli.trainers.reporter import EpochResult, Reporter
@@ -136,6 +136,7 @@ def make_trainer(
 ) -> MatchTrainer:
     """The config's training loop. run_dir: where checkpoints go; None writes none."""
     options = config.trainer
+    keep_freed_memory()  # from here on, so that what reading the data took went back
     return MatchTrainer(
         model,
         options.mode,

@@ -5,7 +5,8 @@ B rows, L history length, G values of a multi-valued column, D width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -64,22 +65,45 @@ class EmbeddingTables(nn.Module):
 
     def lookup(self, feature: TableFeature, ids: Tensor) -> Tensor:
         """ids int64 [...] -> [..., D]. Raises RechubError for an id beyond the vocabulary."""
-        try:
-            found: Tensor = self.tables[module_key(feature.table)](ids)
-        except IndexError:
-            raise RechubError(
-                f"{feature.name}: ids {int(ids.min())}..{int(ids.max())} in the batch; allowed: "
-                f"0..{feature.vocab_size - 1} (vocab_size={feature.vocab_size})"
-            ) from None
+        table = self.tables[module_key(feature.table)]
+        with _ids_in(feature, ids):
+            found: Tensor = table(ids)
         return found
 
     def pooled(self, feature: SequenceFeature, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Mean or sum over the last axis of right-padded ids [..., G] -> [..., D]."""
-        mask = length_mask(lengths, ids.shape[-1]).unsqueeze(-1)  # [..., G, 1]
-        total = (self.lookup(feature, ids) * mask).sum(-2)  # [..., D]
-        if feature.pooling == "sum":
-            return total
-        return total / lengths.clamp(min=1).unsqueeze(-1)
+        """Mean or sum over the last axis of right-padded ids [..., G] -> [..., D]; of none, 0."""
+        mask = length_mask(lengths, ids.shape[-1])  # [..., G]
+        if torch.onnx.is_in_onnx_export():  # which knows no bags
+            total = (self.lookup(feature, ids) * mask.unsqueeze(-1)).sum(-2)
+            if feature.pooling == "sum":
+                return total
+            return total / lengths.clamp(min=1).unsqueeze(-1)
+        # A quarter of the time: the looked up [..., G, D] are never made.
+        table, count = self.tables[module_key(feature.table)], mask.sum(-1).flatten()
+        real = ids[mask]
+        with _ids_in(feature, real):
+            bags = nn.functional.embedding_bag(
+                real,
+                table.weight,
+                count.cumsum(0) - count,
+                mode=feature.pooling,
+                sparse=table.sparse,
+            )
+        return bags.view(*ids.shape[:-1], -1)
+
+
+@contextmanager
+def _ids_in(feature: TableFeature, ids: Tensor) -> Iterator[None]:
+    """Names the feature and its vocabulary where a lookup fails."""
+    try:
+        yield
+    except (IndexError, RuntimeError) as error:
+        if not ids.numel() or 0 <= int(ids.min()) <= int(ids.max()) < feature.vocab_size:
+            raise
+        raise RechubError(
+            f"{feature.name}: ids {int(ids.min())}..{int(ids.max())} in the batch; allowed: "
+            f"0..{feature.vocab_size - 1} (vocab_size={feature.vocab_size})"
+        ) from error
 
 
 def module_key(name: str) -> str:

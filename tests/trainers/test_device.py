@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
+import resource
 from collections.abc import Iterator
 
 import pytest
 import torch
 
-from rechub_cli.trainers.device import X86, choose_matmul
+from rechub_cli.trainers.device import X86, choose_matmul, keep_freed_memory
 
 MATMUL = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
 
@@ -51,3 +52,16 @@ def test_a_torch_that_cannot_tell_is_left_alone(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
     choose_matmul()
     assert MATMUL.fp32_precision != "bf16"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another libc is left as it is")
+def test_freed_memory_serves_the_next_allocation() -> None:
+    def new_pages() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(20):
+            torch.ones(4 << 20)  # 16 MiB, 4,096 pages
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    keep_freed_memory()
+    new_pages()
+    assert new_pages() < 4096
