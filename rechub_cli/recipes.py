@@ -12,8 +12,10 @@ from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.raw import Identity
 from rechub_cli.trainers.sanity import RunWarning
 
-FREE = ("seed", "data.path", "trainer.threads", "trainer.device", "export")
+FREE = ("seed", "data.path", "trainer.threads", "trainer.device", "trainer.compile", "export")
 """What may differ in a run of a recipe: it changes the figures by chance at most."""
+BEFORE = {"trainer.precision": "fp32"}
+"""What held before the setting was there: figures recorded then lack it."""
 WITHIN, BELOW, ABOVE, NOT_COMPARED = "within", "below", "above", "not compared"
 
 
@@ -47,13 +49,14 @@ class Verdict:
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted key -> value of each setting that figures follow from. config: plain values.
 
-    What is null is left out, as if the setting were not there yet: it is off, or follows from the
-    model and the data.
+    What is null or as BEFORE is left out, as if the setting were not there yet: it is off, or
+    follows from the model and the data.
     """
     return {
         key: value
         for key, value in _flat(config)
-        if value is not None and not any(f"{key}.".startswith(f"{free}.") for free in FREE)
+        if value not in (None, BEFORE.get(key))
+        and not any(f"{key}.".startswith(f"{free}.") for free in FREE)
     }
 
 

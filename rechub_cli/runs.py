@@ -223,6 +223,7 @@ def fingerprint(config: RunConfig, data: MatchData) -> dict[str, Any]:
         "protocol": text_hash(protocol(config, data)),
         "seed": config.seed,
         "threads": config.trainer.threads,
+        "precision": config.trainer.precision,
         "versions": {
             "rechub": __version__,
             "python": platform.python_version(),

@@ -26,7 +26,7 @@ from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import result_console
 from rechub_cli.runs import fingerprint, load_data, make_model
 from rechub_cli.trainers.device import pick_device
-from rechub_cli.trainers.options import LAZY
+from rechub_cli.trainers.options import LAZY, StepOptions
 from rechub_cli.trainers.steps import batch_rows
 
 ENDLESS = 1_000_000
@@ -54,8 +54,9 @@ def run(config: RunConfig, scratch: Path) -> None:
     Raises GateError, with the setting that would help, where the run would not fit in memory.
     """
     console = result_console()
-    device = pick_device(config.trainer.device)
-    torch.set_num_threads(config.trainer.threads)
+    options = config.trainer
+    device = pick_device(options.device, StepOptions(options.precision, options.compile))
+    torch.set_num_threads(options.threads)
     start = time.perf_counter()
     data, _ = load_data(config)
     load = time.perf_counter() - start

@@ -37,7 +37,7 @@ from rechub_cli.runs import (
 )
 from rechub_cli.trainers.device import keep_freed_memory, pick_device
 from rechub_cli.trainers.match_trainer import MatchTrainer
-from rechub_cli.trainers.options import LossOptions, NegativeOptions
+from rechub_cli.trainers.options import LossOptions, NegativeOptions, StepOptions
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 from rechub_cli.trainers.sanity import RunWarning, below_floor
 
@@ -55,7 +55,8 @@ def run(
     """
     started = time.perf_counter()
     console = result_console()
-    pick_device(config.trainer.device)  # refused before anything is read or written
+    step = StepOptions(config.trainer.precision, config.trainer.compile)
+    pick_device(config.trainer.device, step)  # refused before anything is read or written
     torch.set_num_threads(config.trainer.threads)
     data, world = load_data(config)
     model = make_model(config, data)
@@ -154,6 +155,8 @@ def make_trainer(
         clip_norm=options.clip_norm,
         accumulate=options.accumulate,
         device=options.device,
+        precision=options.precision,
+        compile=options.compile,
         threads=options.threads,
         seed=config.seed,
         run_dir=run_dir,

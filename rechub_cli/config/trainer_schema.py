@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from rechub_cli.config.node import Count, Node, Positive, refuse
 from rechub_cli.trainers.options import (
     clip_rule,
+    compile_rule,
     decay_rule,
     lazy_sampler_rule,
     loss_rule,
@@ -62,6 +63,8 @@ class TrainerConfig(Node):
     clip_norm: Annotated[float, Field(gt=0)] | None
     accumulate: Positive
     device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["fp32", "bf16"]
+    compile: bool
     threads: Annotated[int, Field(ge=1, le=1024)]
 
     @field_validator("clip_norm")
@@ -70,6 +73,12 @@ class TrainerConfig(Node):
         if "optimizer_params" in info.data:
             refuse(clip_rule(info.data["optimizer_params"].name, clip_norm))
         return clip_norm
+
+    @field_validator("compile")
+    @classmethod
+    def _no_compiling_on_a_cpu(cls, compiled: bool, info: ValidationInfo) -> bool:
+        refuse(compile_rule(compiled, str(info.data.get("device"))))
+        return compiled
 
     @field_validator("loss", mode="before", check_fields=False)
     @classmethod

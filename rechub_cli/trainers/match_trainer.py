@@ -22,6 +22,7 @@ from rechub_cli.trainers.options import (
     DEFAULT_NEGATIVES,
     LossOptions,
     NegativeOptions,
+    StepOptions,
     check,
     check_together,
     clip_rule,
@@ -31,6 +32,7 @@ from rechub_cli.trainers.options import (
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
+from rechub_cli.trainers.towers import Towers
 from rechub_cli.trainers.watch import Watch, check_finite
 
 
@@ -45,9 +47,9 @@ class MatchTrainer:
     patience: epochs without a better monitor before the end; None: never stop early.
     monitor: the validation metric that picks the best epoch, e.g. ndcg@10. top_k, mask_seen: of
         the validation. schedule, warmup_steps: see build_schedule. clip_norm: largest gradient
-        norm. accumulate: batches a step. device: auto, cpu or cuda. threads: CPU threads; None
-        leaves torch's. seed: of batches, negatives and dropout. run_dir: where checkpoints go;
-        None keeps the best epoch in memory only.
+        norm. accumulate: batches a step. device: auto, cpu or cuda. precision, compile: see
+        StepOptions. threads: CPU threads; None leaves torch's. seed: of batches, negatives and
+        dropout. run_dir: where checkpoints go; None keeps the best epoch in memory only.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class MatchTrainer:
         clip_norm: float | None = None,
         accumulate: int = 1,
         device: str = "auto",
+        precision: str = "fp32",
+        compile: bool = False,
         threads: int | None = None,
         seed: int = 0,
         run_dir: Path | str | None = None,
@@ -80,14 +84,14 @@ class MatchTrainer:
             torch.set_num_threads(threads)
         choose_matmul()
         self.mode = parse_mode(mode)
-        self.device = pick_device(device)
+        self.step_options = StepOptions(precision, compile)
+        self.device = pick_device(device, self.step_options)
         self.model = model.to(self.device)
         self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
         self.optimizer = str(self.optimizer_params.get("name", "adam"))
         check({"clip_norm": clip_norm}, clip_rule(self.optimizer, clip_norm))
         self.n_epoch, self.batch_size = n_epoch, batch_size
-        self.loss = loss or DEFAULT_LOSS[self.mode]
-        self.negatives = negatives
+        self.loss, self.negatives = loss or DEFAULT_LOSS[self.mode], negatives
         check_together(self.mode, self.loss, negatives or DEFAULT_NEGATIVES[self.mode])
         self.patience, self.monitor = patience, monitor
         self.top_k, self.mask_seen = tuple(top_k), mask_seen
@@ -226,18 +230,19 @@ class MatchTrainer:
         save_checkpoint(self.checkpoints / name, self.model, state)
 
     def _steps(self, train: MatchData | Iterable[Any]) -> Steps:
+        towers = Towers(self.model, self.step_options)
         if not isinstance(train, MatchData):
             if self.negatives is not None:
                 raise ConfigError(
                     "negatives are ignored for a DataLoader, whose rows bring their own (see "
                     "README): leave them out, or give data of load_interactions"
                 )
-            return row_steps(train, self.model, mode=self.mode, loss=self.loss, device=self.device)
+            return row_steps(train, towers, mode=self.mode, loss=self.loss, device=self.device)
         negatives = self.negatives or DEFAULT_NEGATIVES[self.mode]
         check(negatives, lazy_sampler_rule(self.optimizer, negatives.sampler))
         return catalogue_steps(
             train,
-            self.model,
+            towers,
             loss=self.loss,
             negatives=negatives,
             batch_size=self.batch_size,

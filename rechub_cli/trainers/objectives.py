@@ -16,9 +16,9 @@ from rechub_cli.data.batches import ITEM_STEP, TrainBatch, replace_by_oov, round
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
 from rechub_cli.models.matching.base import MatchingModel, best_products
-from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.trainers.losses import PairLoss, full_softmax, labelled_bce, logq_scores
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, hardest
+from rechub_cli.trainers.towers import Towers
 
 
 class ItemTable:
@@ -53,13 +53,11 @@ class ItemTable:
         return features
 
 
-def user_vectors(model: MatchingModel, batch: TrainBatch) -> Tensor:
+def user_vectors(towers: Towers, batch: TrainBatch) -> Tensor:
     """The user side of every target: [Q, D], or [Q, K, D]."""
     if batch.position is None:
-        users: Tensor = model.user_tower(batch.features)
-        return users
-    assert isinstance(model, CausalModel)
-    return model.position_vectors(batch.features).flatten(0, 1)[batch.position]
+        return towers.users(batch.features)
+    return towers.positions(batch.features).flatten(0, 1)[batch.position]
 
 
 class Objective(Protocol):
@@ -73,21 +71,22 @@ class FullSoftmax:
     items: the catalogue rows that are candidates, int64 [C], ascending.
     """
 
-    model: MatchingModel
+    towers: Towers
     table: ItemTable
     items: Tensor
 
     def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
-        vectors = self.model.item_tower(self.table(self.items, generator))  # [C, D]
+        model = self.towers.model
+        vectors = self.towers.items(self.table(self.items, generator))  # [C, D]
         target = torch.searchsorted(self.items, batch.target).to(self.table.device)
         batch = batch.to(self.table.device)
-        users = user_vectors(self.model, batch)
-        queries = self.model.queries(users, vectors[target])
+        users = user_vectors(self.towers, batch)
+        queries = model.queries(users, vectors[target])
         return full_softmax(
             queries,
             vectors,
             target,
-            temperature=self.model.temperature,
+            temperature=model.temperature,
             weight=batch.weight,
         )
 
@@ -101,7 +100,7 @@ class SampledLoss:
     only the row's own target.
     """
 
-    model: MatchingModel
+    towers: Towers
     table: ItemTable
     sampler: NegativeSampler
     loss: PairLoss
@@ -120,12 +119,12 @@ class SampledLoss:
             excluded |= self.known.contains(batch.user, drawn)
         device = self.table.device
         batch, where, excluded = batch.to(device), where.to(device), excluded.to(device)
-        vectors = self.model.item_tower(self.table(rows, generator))
+        vectors = self.towers.items(self.table(rows, generator))
         positives = vectors[where[: len(target)]]  # [Q, D]
         negatives = torch.nn.functional.embedding(where[len(target) :], vectors)
         negatives = negatives.view(*drawn.shape, -1)  # [N, D] or [Q, N, D]
-        queries = self.model.queries(user_vectors(self.model, batch), positives)
-        queries = queries / self.model.temperature
+        model = self.towers.model
+        queries = model.queries(user_vectors(self.towers, batch), positives) / model.temperature
         positive = best_products(queries, positives.unsqueeze(1)).squeeze(1)
         negative = best_products(queries, negatives)
         if self.sampler.kind == "hard":
@@ -155,26 +154,22 @@ class RowObjective:
     two modes; pointwise takes BCE on the labels.
     """
 
-    model: MatchingModel
+    towers: Towers
     mode: str
     loss: PairLoss
 
     def __call__(self, features: dict[str, Tensor], label: Tensor) -> Tensor:
         self._check(features, label)
+        model, positives = self.towers.model, self.towers.items(features)
+        queries = model.queries(self.towers.users(features), positives) / model.temperature
+        positive = best_products(queries, positives.unsqueeze(1)).squeeze(1)
         if self.mode == "pointwise":
-            return labelled_bce(self.model(features), label.float())
-        positives = self.model.item_tower(features)
-        queries = self.model.queries(self.model.user_tower(features), positives)
-        queries = queries / self.model.temperature
+            return labelled_bce(positive, label.float())
         negatives, excluded = self._negatives(features, positives)
-        return self.loss(
-            best_products(queries, positives.unsqueeze(1)).squeeze(1),
-            best_products(queries, negatives),
-            excluded=excluded,
-        )
+        return self.loss(positive, best_products(queries, negatives), excluded=excluded)
 
     def _negatives(self, features: dict[str, Tensor], positives: Tensor) -> tuple[Tensor, Tensor]:
-        item_id = self.model.schema.item_features[0].name
+        item_id = self.towers.model.schema.item_features[0].name
         own = features[item_id].unsqueeze(1)  # [Q, 1]
         given = features.get(NEGATIVES_KEY)
         if given is None:
@@ -182,11 +177,11 @@ class RowObjective:
         columns = given if isinstance(given, dict) else {item_id: given}
         shape = columns[item_id].shape
         flat = {name: t.flatten(0, 1) for name, t in columns.items()}
-        vectors = self.model.item_tower(flat)
+        vectors = self.towers.items(flat)
         return vectors.view(*shape, -1), columns[item_id] == own
 
     def _check(self, features: dict[str, Tensor], label: Tensor) -> None:
-        rows = len(features[self.model.schema.item_features[0].name])
+        rows = len(features[self.towers.model.schema.item_features[0].name])
         if label.shape != (rows,):
             raise RechubError(
                 f"the labels have shape {list(label.shape)}; needed: [{rows}], one a row"

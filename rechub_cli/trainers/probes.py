@@ -17,6 +17,7 @@ from rechub_cli.data.batches import TrainBatch
 from rechub_cli.features import SequenceFeature
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.objectives import Objective, RowObjective, user_vectors
+from rechub_cli.trainers.towers import Towers
 
 MAX_QUERIES, MAX_CANDIDATES = 128, 1024
 """So many scores are looked at, at most, spread evenly over what there is."""
@@ -56,7 +57,7 @@ class CatalogueProbe:
 
     def scores(self) -> Tensor:
         assert self.batch is not None
-        users = user_vectors(self.model, self.batch.to(self.device))
+        users = user_vectors(Towers(self.model), self.batch.to(self.device))
         users = users[spread(len(users), MAX_QUERIES)]
         return self.model.scores(users, self.model.item_tower(self.candidates))
 
@@ -77,7 +78,7 @@ class RowProbe:
         assert self.features is not None and self.label is not None
         items = {
             name
-            for f in self.objective.model.schema.item_features
+            for f in self.objective.towers.model.schema.item_features
             for name in ((f.name, f.length_key) if isinstance(f, SequenceFeature) else (f.name,))
         }
         by = self.rows // 2
@@ -86,7 +87,7 @@ class RowProbe:
 
     def scores(self) -> Tensor:
         assert self.features is not None
-        model, features = self.objective.model, self.features
+        model, features = self.objective.towers.model, self.features
         users = model.user_tower(features)
         items = model.item_tower(features)[spread(self.rows, MAX_CANDIDATES)]
         return model.scores(users[spread(self.rows, MAX_QUERIES)], items)

@@ -34,6 +34,7 @@ from rechub_cli.trainers.objectives import (
 )
 from rechub_cli.trainers.options import LossOptions, NegativeOptions
 from rechub_cli.trainers.probes import MAX_CANDIDATES, CatalogueProbe, Probe, RowProbe, spread
+from rechub_cli.trainers.towers import Towers
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Steps:
 
 def row_steps(
     train: Iterable[Any],
-    model: MatchingModel,
+    towers: Towers,
     *,
     mode: str,
     loss: LossOptions,
@@ -62,21 +63,23 @@ def row_steps(
             "loss=gbce needs the size of the catalogue, which a DataLoader of rows does not give: "
             "use loss=bce, or data of load_interactions"
         )
-    objective = RowObjective(model, mode, _pair_loss(loss))
+    objective = RowObjective(towers, mode, _pair_loss(loss))
     probe = RowProbe(objective)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         for item in train:
             features, label = row_batch(item, device)
             probe.features, probe.label = features, label
-            yield objective(features, label), len(label)
+            with towers.products():
+                found = objective(features, label)
+            yield found, len(label)
 
     return Steps(losses, len(train) if isinstance(train, Sized) else None, probe)
 
 
 def catalogue_steps(
     data: MatchData,
-    model: MatchingModel,
+    towers: Towers,
     *,
     loss: LossOptions,
     negatives: NegativeOptions,
@@ -85,9 +88,10 @@ def catalogue_steps(
     seed: int,
 ) -> Steps:
     """Steps over data of ``load_interactions``, with negatives of the catalogue."""
+    model = towers.model
     make = data.window_loader if isinstance(model, CausalModel) else data.train_loader
     loader = make(batch_size=batch_rows(data, model, batch_size), seed=seed)
-    objective = _objective(data, loader, model, loss=loss, options=negatives, device=device)
+    objective = _objective(data, loader, towers, loss=loss, options=negatives, device=device)
     candidates = data.trained_items[spread(len(data.trained_items), MAX_CANDIDATES)]
     items = {name: t[candidates].to(device) for name, t in data.encoded.item.items()}
     probe = CatalogueProbe(model, objective, items, device)
@@ -96,7 +100,9 @@ def catalogue_steps(
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
         for batch in loader.epoch(epoch):
             probe.batch = batch
-            yield objective(batch, generator), len(batch.target)
+            with towers.products():
+                found = objective(batch, generator)
+            yield found, len(batch.target)
 
     return Steps(losses, len(loader), probe)
 
@@ -123,15 +129,17 @@ def batch_rows(data: MatchData, model: MatchingModel, batch_size: int | None) ->
 def _objective(
     data: MatchData,
     loader: TrainLoader | WindowLoader,
-    model: MatchingModel,
+    towers: Towers,
     *,
     loss: LossOptions,
     options: NegativeOptions,
     device: torch.device,
 ) -> Objective:
-    table = ItemTable(model, data.encoded.item, oov_share=data.options.oov_share, device=device)
+    table = ItemTable(
+        towers.model, data.encoded.item, oov_share=data.options.oov_share, device=device
+    )
     if options.sampler == "full":
-        return FullSoftmax(model, table, data.trained_items)
+        return FullSoftmax(towers, table, data.trained_items)
     sampler = NegativeSampler(
         options.sampler,
         data.trained_items,
@@ -146,7 +154,7 @@ def _objective(
         known = KnownPairs(loader.user, loader.target, num_items=len(data.catalogue))
     logq = options.logq or ("negatives" if softmax and not hard else "none")
     return SampledLoss(
-        model,
+        towers,
         table,
         sampler,
         loss=_pair_loss(

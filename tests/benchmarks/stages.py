@@ -23,6 +23,7 @@ from rechub_cli.runs import make_model
 from rechub_cli.trainers.optimizers import build_optimizer
 from rechub_cli.trainers.reporter import Reporter
 from rechub_cli.trainers.steps import catalogue_steps
+from rechub_cli.trainers.towers import Towers
 from tests.benchmarks.limits import copy_memory, matmul
 from tests.benchmarks.record import Row
 from tests.benchmarks.synthetic import films, shipped
@@ -65,7 +66,7 @@ class StagedTraining:
         self.optimizer = build_optimizer(self.model, trainer.optimizer_params)
         self.steps = catalogue_steps(
             self._with_timed_loaders(),
-            self.model,
+            Towers(self.model, trainer.step_options),
             loss=trainer.loss,
             negatives=trainer.negatives,
             batch_size=trainer.batch_size,

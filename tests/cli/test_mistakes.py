@@ -39,6 +39,11 @@ from tests.cli.process import ENV, ROOT, SMALL, python, rechub
         (["train", "-m", "seed=0,1", "--cfg", "job"], ["--cfg", "-m"]),
         (["train", "-m", "model=mind,mnd", "seed=-1"], ["2 problems", "no option 'mnd'"]),
         (["train", "trainer.device=cuda"], ["device=cuda", "finds no CUDA GPU"]),
+        (
+            ["train", "trainer.compile=true", "trainer.device=cpu", "seed=-1"],
+            ["2 problems", "trainer.compile: True is slower on a CPU"],
+        ),
+        (["train", "trainer.precision=fp16"], ["allowed: 'fp32' or 'bf16'"]),
         (["train", "data=table"], ["data.path: is not set"]),
         (["train", "data=table", "data.path=none.csv"], ["none.csv"]),
         (["evaluate", "run=nowhere"], ["no run, config.yaml is missing"]),

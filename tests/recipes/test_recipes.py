@@ -186,11 +186,15 @@ def test_a_value_that_the_recipe_leaves_alone_is_traced_to_its_own_file(tmp_path
     assert origin.of("trainer.batch_size").startswith(f"{trainer}:")
 
 
-def test_settings_are_what_figures_follow_from() -> None:
+@pytest.mark.parametrize(
+    ("precision", "kept"), [("fp32", {}), ("bf16", {"trainer.precision": "bf16"})]
+)
+def test_settings_are_what_figures_follow_from(precision: str, kept: dict[str, str]) -> None:
     config = {
         "seed": 1,
         "export": {"name": "none"},
         "exporting": 2,
+        "trainer": {"precision": precision, "compile": True},
         "data": {"path": "x", "paths": ["y"], "time": None},
         "features": {"types": {"year": "dense"}, "exclude": [], "more": {}},
     }
@@ -200,6 +204,7 @@ def test_settings_are_what_figures_follow_from() -> None:
         "features.types.year": "dense",
         "features.exclude": [],
         "features.more": {},
+        **kept,
     }
 
 

@@ -1,3 +1,3 @@
-from tests.contract.conftest import tiny
+from tests.contract.conftest import name, tiny
 
-__all__ = ["tiny"]
+__all__ = ["name", "tiny"]

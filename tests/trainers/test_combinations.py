@@ -32,6 +32,7 @@ from rechub_cli.trainers.options import (
     NegativeOptions,
 )
 from rechub_cli.trainers.steps import _objective
+from rechub_cli.trainers.towers import Towers
 from tests.conftest import ROOT
 from tests.contract.conftest import make_model
 
@@ -248,7 +249,7 @@ def test_whose_negatives_count(
     """Known pairs never do, but for the sampled softmax, which leaves out the target alone."""
     loader = tiny.train_loader(batch_size=1000, seed=0)
     objective = _objective(
-        tiny, loader, model, loss=loss, options=negatives, device=torch.device("cpu")
+        tiny, loader, Towers(model), loss=loss, options=negatives, device=torch.device("cpu")
     )
     assert isinstance(objective, SampledLoss)
     seen = []
