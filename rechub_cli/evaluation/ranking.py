@@ -18,7 +18,8 @@ from rechub_cli.data.splits import Queries
 from rechub_cli.errors import GateError
 
 Scorer = Callable[[slice], Tensor]
-"""Scores of the queries of a slice against every catalogue row: float [b, I]."""
+"""Scores of the queries of a slice against every catalogue row: float [b, I], a tensor that the
+ranking may change."""
 
 MISS = np.iinfo(np.int64).max
 """The rank of a target that is no candidate."""
@@ -94,14 +95,17 @@ def score_blocks(
     """
     for first in range(0, len(queries), size):
         rows = slice(first, min(first + size, len(queries)))
-        hidden, raw = _masked_scores(scorer, rows, interactions, queries, candidates, mask_seen)
+        scores = scorer(rows)
+        _check(scores, rows, queries)
         part = slice(offsets[rows.start], offsets[rows.stop])
         owner = np.repeat(
             np.arange(rows.stop - rows.start), np.diff(offsets[rows.start : rows.stop + 1])
         )
         index = (torch.from_numpy(owner), torch.from_numpy(targets[part]))
-        hidden[index] = raw[index].masked_fill(~candidates[index[1]], -torch.inf)
-        yield rows, hidden, owner
+        kept = scores[index].masked_fill(~candidates[index[1]], -torch.inf)
+        _hide(scores, rows, interactions, queries, candidates, mask_seen)
+        scores[index] = kept
+        yield rows, scores, owner
 
 
 def distinct_targets(interactions: Interactions, queries: Queries) -> tuple[Ints, Ints]:
@@ -122,30 +126,31 @@ def ragged(start: Ints, count: Ints) -> tuple[Ints, Ints]:
     return owner, np.repeat(start, count) + np.arange(len(owner)) - begin
 
 
-def _masked_scores(
-    scorer: Scorer,
-    rows: slice,
-    interactions: Interactions,
-    queries: Queries,
-    candidates: Tensor,
-    mask_seen: bool,
-) -> tuple[Tensor, Tensor]:
-    """The block's scores with -inf where nothing may be recommended, and as they came."""
-    raw = scorer(rows)
-    broken = torch.isnan(raw).any(dim=1)
+def _check(scores: Tensor, rows: slice, queries: Queries) -> None:
+    broken = scores.amax(dim=1).isnan()  # NaN where any score is
     if bool(broken.any()):
         query = rows.start + int(broken.nonzero()[0])
         raise GateError(
             f"a score of {queries.name} query {query} (user row {queries.user[query]}) is NaN: "
             "the model is broken; train again with a lower optimizer_params.lr"
         )
-    hidden = raw.masked_fill(~candidates, -torch.inf)
+
+
+def _hide(
+    scores: Tensor,
+    rows: slice,
+    interactions: Interactions,
+    queries: Queries,
+    candidates: Tensor,
+    mask_seen: bool,
+) -> None:
+    """Put -inf into the block's scores where nothing may be recommended."""
+    scores.masked_fill_(~candidates, -torch.inf)
     if mask_seen:
         start = interactions.offsets[queries.user[rows]]
         owner, events = ragged(start, queries.history_end[rows] - start)
         seen = interactions.items[events].astype(np.int64)
-        hidden[torch.from_numpy(owner), torch.from_numpy(seen)] = -torch.inf
-    return hidden, raw
+        scores[torch.from_numpy(owner), torch.from_numpy(seen)] = -torch.inf
 
 
 def _top_items(hidden: Tensor, width: int) -> Ints:
@@ -167,12 +172,13 @@ def _ranks(
     most = int(np.diff(offsets).max(initial=0))
     if most <= 1:
         others = hidden[rows] if len(rows) < len(hidden) else hidden
-        ahead = (others >= mine.unsqueeze(1)).sum(dim=1)
+        # numpy counts bits as they are; torch widens each to a number first.
+        ahead = np.count_nonzero((others >= mine.unsqueeze(1)).numpy(), axis=1)
     else:
         ordered = hidden.sort(dim=1).values
         below = torch.searchsorted(ordered[rows], mine.unsqueeze(1)).squeeze(1)
-        ahead = hidden.shape[1] - below
-    ranks = 1 + ahead.numpy() + _targets_ahead(mine.numpy(), owner)
+        ahead = hidden.shape[1] - below.numpy()
+    ranks = 1 + ahead + _targets_ahead(mine.numpy(), owner)
     return np.where(candidates[columns].numpy(), ranks, MISS)
 
 

@@ -38,7 +38,7 @@ def rank(
     ends = offsets[:-1] + np.array([len(h) for h in history])
     table = torch.tensor(scores)
     return rank_queries(
-        lambda part: table[part],
+        lambda part: table[part].clone(),
         interactions=data,
         queries=Queries("test", np.arange(len(rows)), ends, offsets[1:]),
         candidates=candidates,
