@@ -16,7 +16,15 @@ from rechub_cli.commands.printout import print_data
 from rechub_cli.commands.train import make_trainer
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.cost.memory import memory_limit, peak_bytes, state_factor, weight_bytes
-from rechub_cli.cost.steps import SECONDS, STEPS, WARM_UP, StepCost, measure_steps, scaled_seconds
+from rechub_cli.cost.steps import (
+    SECONDS,
+    STEPS,
+    WARM_UP,
+    StepCost,
+    measure_steps,
+    scaled_seconds,
+    spread_batches,
+)
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import GateError
 from rechub_cli.evaluation.compare import baseline_metrics
@@ -128,7 +136,7 @@ def step_cost(
     return measure_steps(
         lambda reporter: make_trainer(endless, model, run_dir=None, reporter=reporter),
         model,
-        data,
+        spread_batches(data),
         warm_up=max(WARM_UP, options.accumulate),
         steps=max(steps, options.accumulate),
         seconds=SECONDS if seconds is None else seconds,

@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rechub_cli.data.bucketing import bucketed
 from rechub_cli.data.encode import HISTORY, ITEM_ID, Encoded
 from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.splits import Queries
 from rechub_cli.data.vocabulary import FIRST, OOV
 from rechub_cli.features import SequenceFeature, SparseFeature
 from rechub_cli.layers.history import HISTORY_INDEX
-
-POOL_BATCHES = 32
-"""Batches that are shuffled together before they are sorted by length."""
 
 WIDTH_STEP, ITEM_STEP = 8, 256
 """Widths and item counts of batches are multiples: the CPU's matrix kernels are made for each
@@ -159,6 +157,7 @@ class TrainLoader:
         weights = interactions.weights
         self.weight = None if weights is None else torch.from_numpy(weights)[events]
         self.length = gather.lengths(self.user, events)
+        self.spread = False  # see bucketed
 
     def __len__(self) -> int:
         return math.ceil(len(self.events) / self.batch_size)
@@ -170,7 +169,7 @@ class TrainLoader:
     def epoch(self, epoch: int) -> Iterator[TrainBatch]:
         """The batches of one epoch, in shuffled order, each of histories of like length."""
         generator = epoch_generator(self.seed, epoch)
-        for rows in bucketed(self.length, self.batch_size, generator):
+        for rows in bucketed(self.length, self.batch_size, generator, spread=self.spread):
             yield self._batch(rows, generator)
 
     def _batch(self, rows: Tensor, generator: torch.Generator) -> TrainBatch:
@@ -188,18 +187,6 @@ def padded_width(length: Tensor, *, max_len: int) -> int:
 
 def round_up(count: int, step: int) -> int:
     return -(-count // step) * step
-
-
-def bucketed(length: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Rows int64 [size] of batches of like ``length`` [W], all rows once, in shuffled order."""
-    order = torch.randperm(len(length), generator=generator)
-    cuts = [
-        torch.split(part[torch.argsort(length[part], stable=True)], size)
-        for part in torch.split(order, size * POOL_BATCHES)
-    ]
-    batches = [batch for part in cuts for batch in part]
-    for index in torch.randperm(len(batches), generator=generator).tolist():
-        yield batches[index]
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

@@ -11,10 +11,10 @@ from torch import Tensor
 from rechub_cli.data.batches import (
     HistoryGather,
     TrainBatch,
-    bucketed,
     epoch_generator,
     padded_width,
 )
+from rechub_cli.data.bucketing import bucketed
 from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.splits import Split
 
@@ -42,6 +42,7 @@ class WindowLoader:
         self.batch_size = batch_size
         self.oov_share = oov_share
         self.seed = seed
+        self.spread = False  # see bucketed
         known = gather.known_before
         self.first = known[gather.offsets[:-1]]  # [U], among the known events
         stop = known[torch.from_numpy(split.train_end)]
@@ -65,7 +66,7 @@ class WindowLoader:
         """The batches of one epoch, in shuffled order, each of windows of like length."""
         generator = epoch_generator(self.seed, epoch)
         user, start, length = self._windows(generator)
-        for rows in bucketed(length, self.batch_size, generator):
+        for rows in bucketed(length, self.batch_size, generator, spread=self.spread):
             yield self._batch(user[rows], start[rows], length[rows], generator)
 
     def _windows(self, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

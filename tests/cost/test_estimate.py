@@ -131,6 +131,16 @@ def test_a_batch_that_does_not_fit_is_refused_before_it_is_tried(
     assert seen == [32]
 
 
+def test_the_steps_have_batches_of_all_lengths(
+    config: MakeConfig, demo: MatchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[MatchData] = []
+    monkeypatch.setattr(estimate, "measure_steps", lambda make, model, data, **_: seen.append(data))
+    made = config("model=dssm")
+    estimate.step_cost(made, make_model(made, demo), demo)
+    assert seen[0].train_loader(batch_size=4, seed=0).spread
+
+
 def test_the_command_prints_and_writes_nothing(tmp_path: Path) -> None:
     words = ("data.num_users=60", "data.num_items=40", "trainer.threads=1")
     done = rechub("estimate", "model=dssm", *words, cwd=tmp_path)

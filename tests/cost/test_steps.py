@@ -11,7 +11,8 @@ from torch import nn
 
 from rechub_cli.cost import steps
 from rechub_cli.cost.memory import memory_limit, state_factor, weight_bytes
-from rechub_cli.cost.steps import measure_steps, scaled_seconds
+from rechub_cli.cost.steps import measure_steps, scaled_seconds, spread_batches
+from rechub_cli.data.bucketing import golden_walk
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 
@@ -135,3 +136,14 @@ def test_a_ranking_is_scaled_from_a_block(
     seconds = scaled_seconds(ranking(clock), demo)
     assert seconds == pytest.approx(2.0 + 0.5 * len(demo.split.valid))
     assert demo.split is before
+
+
+@pytest.mark.parametrize("name", ["train_loader", "window_loader"])
+def test_batches_are_spread_over_their_lengths(name: str, demo: MatchData) -> None:
+    def means(data: MatchData) -> list[float]:
+        batches = getattr(data, name)(batch_size=4, seed=0).epoch(1)
+        return [float(batch.features["history_length"].float().mean()) for batch in batches]
+
+    found, before = means(spread_batches(demo)), means(demo)
+    assert found == [sorted(before)[place] for place in golden_walk(len(before)).tolist()]
+    assert found != before
