@@ -21,6 +21,9 @@ from rechub_cli.layers.history import HISTORY_INDEX
 WIDTH_STEP, ITEM_STEP = 8, 256
 """Widths and item counts of batches are multiples: the CPU's matrix kernels are made for each
 shape, and kept (about 0.6 MB each)."""
+MARKED = 16
+"""Distinct rows of a catalogue are marked in a table of it, unless so many times fewer are asked
+for: then sorting them is faster."""
 
 
 @dataclass
@@ -111,7 +114,7 @@ class HistoryGather:
         features[f"{HISTORY}_length"] = length
         if self.distinct and len(self.columns) > 1:
             # Side columns are wide: encode each item of the batch once, not once a position.
-            rows, features[HISTORY_INDEX] = torch.unique(rows, return_inverse=True)
+            rows, features[HISTORY_INDEX] = distinct(rows, self.padding_row + 1)
             extra = round_up(len(rows), ITEM_STEP) - len(rows)
             rows = nn.functional.pad(rows, (0, extra), value=self.padding_row)
         for name, item_feature in self.columns:
@@ -183,6 +186,19 @@ def padded_width(length: Tensor, *, max_len: int) -> int:
     """The longest history's width, in few distinct values (see WIDTH_STEP)."""
     longest = int(length.max()) if length.numel() else 0
     return min(round_up(max(longest, 1), WIDTH_STEP), max(max_len, 1))
+
+
+def distinct(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """torch.unique with its inverse, of ``rows`` in 0..count-1; sorts only where they are few."""
+    if count > MARKED * rows.numel():
+        sorted_rows: tuple[Tensor, Tensor] = torch.unique(rows, return_inverse=True)
+        return sorted_rows
+    seen = torch.zeros(count, dtype=torch.bool)
+    seen[rows.flatten()] = True
+    found = seen.nonzero().flatten()
+    place = torch.empty(count, dtype=torch.int64)
+    place[found] = torch.arange(len(found))
+    return found, place[rows]
 
 
 def round_up(count: int, step: int) -> int:
