@@ -42,8 +42,7 @@ class MatchTrainer:
     model: a MatchingModel. mode: 0 or pointwise, 1 or pairwise, 2 or listwise.
     optimizer_params: ``{"name", "lr", "weight_decay"}``. n_epoch: most epochs, >= 1.
     loss: LossOptions; None: bce, bpr or softmax, by the mode.
-    negatives: NegativeOptions for data of ``load_interactions``; other loaders bring their own.
-    batch_size: see batch_rows, for data of ``load_interactions``.
+    negatives: NegativeOptions, and batch_size: see batch_rows, for data of ``load_interactions``.
     patience: epochs without a better monitor before the end; None: never stop early.
     monitor: the validation metric that picks the best epoch, e.g. ndcg@10. top_k, mask_seen: of
         the validation. schedule, warmup_steps: see build_schedule. clip_norm: largest gradient
