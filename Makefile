@@ -1,7 +1,7 @@
 # Two commands are all: `make run` and `make test`. Each sets up .venv by itself, once.
 .DEFAULT_GOAL := help
 BENCH ?= build/bench.json
-.PHONY: help run test lint type packaging quality mutations bench bench-peers clean
+.PHONY: help run test lint type packaging quality mutations bench bench-curves bench-estimate bench-peers clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3 python; do \
 	&& { echo $$p; break; }; done)
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
 # TORCH_INDEX: an index with CPU builds of torch, which are a tenth of the CUDA ones. Only torch comes
 # from it: such an index lacks the pinned versions of what torch needs.
@@ -50,6 +50,12 @@ mutations: $(STAMP) ## slow: one-line faults, each of which a test must see
 
 bench: $(STAMP) ## minutes: speed of every stage in ratios; a table, and a record in BENCH
 	$(BIN)/python -m tests.benchmarks --out $(BENCH)
+
+bench-curves: $(STAMP) ## minutes, 13 GB: time and memory against size, into README's table
+	$(BIN)/python -m tests.benchmarks.curves
+
+bench-estimate: $(STAMP) ## half an hour: what rechub estimate says of a run against the run (RECHUB_TEST_DATA)
+	$(BIN)/python -m tests.benchmarks.estimates data=ml_1m data.path=$(RECHUB_TEST_DATA)/ml-1m
 
 bench-peers: $(STAMP) ## minutes: training beside torch-rechub, in a venv of its own (RECHUB_TEST_DATA)
 	$(BIN)/python -m tests.benchmarks.peers

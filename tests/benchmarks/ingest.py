@@ -64,14 +64,15 @@ def _rounds(file: Path, read: Callable[[Path], Any], *, rounds: int) -> Seconds:
     found: Seconds = {name: [] for name in ("bare", *STAGES, "all")}
     for _ in range(rounds):
         found["bare"].append(clock(lambda: read(file)))
-        stages = _stages(file)
+        stages = prepare_file(file)
         for name, seconds in stages.items():
             found[name].append(seconds)
         found["all"].append(sum(stages.values()))
     return found
 
 
-def _stages(file: Path) -> dict[str, float]:
+def prepare_file(file: Path) -> dict[str, float]:
+    """Read, index, split and encode it: the seconds of each."""
     made: dict[str, Any] = {}
 
     def index() -> None:
