@@ -80,6 +80,7 @@ class EmbeddingTables(nn.Module):
             return total / lengths.clamp(min=1).unsqueeze(-1)
         # A quarter of the time: the looked up [..., G, D] are never made.
         table, count = self.tables[module_key(feature.table)], mask.sum(-1).flatten()
+        assert isinstance(table, nn.Embedding)
         real = ids[mask]
         with _ids_in(feature, real):
             bags = nn.functional.embedding_bag(
