@@ -25,7 +25,7 @@ def run(words: list[str]) -> None:
             + did_you_mean(found, DATA_SETS)
         )
     raw, place = _ml_100k() if words[0] == "ml_100k" else _by_hand(words[0])
-    print(f"{words[0]} is in {place}: {raw.interactions.num_rows:,} interactions")
+    print(f"{words[0]} is in {place}: {raw.events.num_rows:,} interactions")
     if raw.identity is not None:
         print(f"{raw.identity.name}, SHA-256 {raw.identity.sha256}")
     for note in raw.notes:

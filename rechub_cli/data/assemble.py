@@ -15,7 +15,6 @@ from rechub_cli.data.raw import ITEM, RATING, TIMESTAMP, USER, Identity, RawData
 from rechub_cli.data.side_tables import SideRows, count_missing, share_type
 from rechub_cli.errors import DataError
 
-CHUNK_ROWS = 1 << 20
 SETTINGS = {ITEM: "data.items", USER: "data.users"}
 
 
@@ -72,13 +71,13 @@ def assemble(
             tables[name] = side.table(name, keys)
             notes += side.notes
             _report_missing(name, values=values, codes=codes, keys=keys, counts=counts, notes=notes)
-        columns[name] = _decode(values, codes)
+        columns[name] = pa.DictionaryArray.from_arrays(pa.array(codes), values)
     taken = pa.array(rows)
     for name, column in events.columns.items():
         values = pa.chunked_array([column]) if isinstance(column, np.ndarray) else column
         columns[name] = values if whole else values.take(taken)
     return RawData(
-        interactions=pa.table(columns),
+        events=pa.table(columns),
         items=tables[ITEM],
         users=tables[USER],
         notes=tuple(notes),
@@ -86,12 +85,6 @@ def assemble(
         timestamp_unit=events.timestamp_unit,
         identity=identity,
     )
-
-
-def _decode(values: pa.Array, codes: npt.NDArray[np.int32]) -> pa.ChunkedArray:
-    # In chunks: one string array may not hold more than 2 GiB.
-    starts = range(0, len(codes), CHUNK_ROWS)
-    return pa.chunked_array([values.take(pa.array(codes[s : s + CHUNK_ROWS])) for s in starts])
 
 
 def _report_missing(

@@ -140,8 +140,10 @@ class MatchData:
 
 def training_events(interactions: Interactions, split: Split) -> Ints:
     """The events that may be fitted on, int64, in CSR order."""
-    owner = interactions.users()
-    return np.flatnonzero(np.arange(interactions.num_events) < split.train_end[owner])
+    starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
+    lengths = np.column_stack([split.train_end - starts, ends - split.train_end])  # [U, 2]
+    flags = np.tile([True, False], interactions.num_users)
+    return np.flatnonzero(np.repeat(flags, lengths.ravel()))
 
 
 def make_split(interactions: Interactions, options: SplitOptions, *, seed: int) -> Split:

@@ -167,7 +167,7 @@ def make_demo(seed: int, num_users: int = 2000, num_items: int = 500) -> DemoWor
     names = [f"item-{number:04d}" for number in rng.permutation(num_items)]
     user, item, time = _draw_events(law, rng)
     raw = RawData(
-        interactions=pa.table({USER: user + 1, ITEM: pa.array(names).take(item), TIMESTAMP: time}),
+        events=pa.table({USER: user + 1, ITEM: pa.array(names).take(item), TIMESTAMP: time}),
         items=_item_table(law, names, rng),
         users=_user_table(law, rng),
         notes=("made-up data from a seed: not a benchmark of anything",),

@@ -97,12 +97,10 @@ class Encoder:
         users: UserTable,
         train: Ints,
     ) -> Encoded:
-        """Encode all columns. train: int64, the events that may be fitted on."""
+        """Encode all columns. train: int64, ascending, the events that may be fitted on."""
         self._check_names([*catalogue.features, *users.features, *interactions.context])
         item_counts = np.bincount(interactions.items[train], minlength=len(catalogue))
-        user_counts = np.bincount(interactions.users()[train], minlength=len(users))
-        event_counts = np.zeros(interactions.num_events, dtype=np.int64)
-        event_counts[train] = 1
+        user_counts = np.diff(np.searchsorted(train, interactions.offsets))
         clash = (set(catalogue.features) & (set(users.features) | set(interactions.context))) | set(
             RESERVED
         )
@@ -115,7 +113,10 @@ class Encoder:
         self._columns(user, users.features, user_counts, prefix="user_", clash=clash)
         event = EncodedTables()
         clash |= set(user.tensors)
-        self._columns(event, interactions.context, event_counts, prefix="event_", clash=clash)
+        if interactions.context:
+            event_counts = np.zeros(interactions.num_events, dtype=np.int64)
+            event_counts[train] = 1
+            self._columns(event, interactions.context, event_counts, prefix="event_", clash=clash)
         history = self._history(item.features)
         return Encoded(
             FeatureSchema([*user.features, *event.features, *history], item.features),

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from rechub_cli.data.order import stable_order
 from rechub_cli.errors import DataError
 
 Ints = npt.NDArray[np.int64]
@@ -82,7 +83,7 @@ def drop_repeats(
 ) -> Ints:
     """Rows of the first or last event of each (user, item), by (time, row), ascending int64."""
     pair = user.astype(np.int64) * (int(item.max(initial=0)) + 1) + item
-    order = np.lexsort((pair,) if times is None else (times, pair))
+    order = stable_order(pair) if times is None else stable_order(pair, times)
     pair = pair[order]
     edge = np.ones(len(pair), dtype=bool)
     change = pair[1:] != pair[:-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,9 @@ import pyarrow.compute as pc
 
 from rechub_cli.data.cells import CellError, cast, casts, decoded, first_bad, first_true, show
 
-CANONICAL_INTEGER = "^(0|-?[1-9][0-9]{0,18})$"
 MAX_EXACT_FLOAT = 2.0**53
+DENSE_SPAN = 4
+"""Cells of a table over the range of integer ids, at most, to a row."""
 
 
 @dataclass(frozen=True)
@@ -35,41 +37,50 @@ class IdColumn:
 
     def __init__(self, *, from_text: bool) -> None:
         self.guess = from_text
-        self.chunks: list[pa.DictionaryArray] = []
+        self.chunks: list[pa.Array] = []
         self.notes: list[str] = []
 
     def parse(self, cells: pa.Array) -> pa.Array:
-        """Distinct values and codes of a batch. Raises CellError: an empty or inexact id."""
+        """A batch as int64, or as dictionary-encoded text.
+
+        Raises CellError: an empty or inexact id.
+        """
         if pa.types.is_dictionary(cells.type) and cells.dictionary.null_count:
             cells = cells.dictionary_decode()
         if cells.null_count:
             row = first_true(cells.is_null())
             raise CellError(row or 0, "the id is empty; fill it or drop the row")
+        coded = None
         if pa.types.is_dictionary(cells.type):
-            cells = cells.cast(pa.dictionary(pa.int32(), cells.type.value_type))
-            coded = pa.DictionaryArray.from_arrays(cells.indices, self._plain(cells.dictionary))
-        else:
-            coded = self._plain(cells).dictionary_encode()
-        if pa.types.is_string(coded.dictionary.type):
-            blank = pc.equal(pc.utf8_trim_whitespace(coded.dictionary), "").fill_null(True)
-            row = first_true(blank.take(coded.indices)) if pc.any(blank).as_py() else None
-            if row is not None:
-                raise CellError(row, "the id is empty; fill it or drop the row")
-        return coded
+            coded = cells.indices.cast(pa.int32())
+            cells = cells.dictionary
+        cells = self._plain(cells)
+        if self.guess:
+            cells = integers_or_text(cells)
+        if pa.types.is_int64(cells.type):
+            return cells if coded is None else cells.take(coded)
+        text = (
+            cells.dictionary_encode()
+            if coded is None
+            else pa.DictionaryArray.from_arrays(coded, cells)
+        )
+        blank = pc.equal(pc.utf8_trim_whitespace(text.dictionary), "").fill_null(True)
+        row = first_true(blank.take(text.indices)) if pc.any(blank).as_py() else None
+        if row is not None:
+            raise CellError(row, "the id is empty; fill it or drop the row")
+        return text
 
     def add(self, parsed: pa.Array) -> None:
-        self.chunks.append(parsed)
+        if len(parsed):  # no id tells no type
+            self.chunks.append(parsed)
 
     def finish(self) -> Ids:
         """All ids, int64 or string."""
-        kinds = {chunk.dictionary.type for chunk in self.chunks}
-        if len(kinds) > 1:
-            self.chunks = [_with_text(chunk) for chunk in self.chunks]
-        merged = pa.chunked_array(self.chunks).unify_dictionaries()
-        self.chunks = []
-        values = merged.chunk(0).dictionary
-        codes = np.concatenate([chunk.indices.to_numpy() for chunk in merged.chunks])
-        return Ids(integers_or_text(values) if self.guess else values, codes.astype(np.int32))
+        chunks, self.chunks = self.chunks, []
+        kinds = {pa.types.is_int64(chunk.type) for chunk in chunks}
+        if kinds == {True}:
+            return _index_integers(chunks)
+        return _unify(map(_as_text, chunks) if True in kinds else chunks)
 
     def _plain(self, cells: pa.Array) -> pa.Array:
         """Cells as int64 or string."""
@@ -114,17 +125,38 @@ class IdColumn:
         return cells.cast(pa.int64())
 
 
+def _index_integers(chunks: Sequence[pa.Array]) -> Ids:
+    """int64 ids with their distinct values: by a table over their range where that is dense."""
+    low = min(pc.min(chunk).as_py() for chunk in chunks)
+    span = max(pc.max(chunk).as_py() for chunk in chunks) - low + 1
+    if span > DENSE_SPAN * sum(map(len, chunks)):
+        return _unify(pa.chunked_array(chunks).dictionary_encode().chunks)
+    seen = np.zeros(span, dtype=bool)
+    for chunk in chunks:
+        seen[chunk.to_numpy() - low] = True
+    place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+    codes = np.concatenate([place[chunk.to_numpy() - low] for chunk in chunks])
+    return Ids(pa.array(np.flatnonzero(seen) + low), codes)
+
+
+def _unify(chunks: Iterable[pa.DictionaryArray]) -> Ids:
+    merged = pa.chunked_array(chunks).unify_dictionaries()
+    codes = np.concatenate([chunk.indices.to_numpy() for chunk in merged.chunks])
+    return Ids(merged.chunk(0).dictionary, codes.astype(np.int32, copy=False))
+
+
+def _as_text(chunk: pa.Array) -> pa.DictionaryArray:
+    return chunk.cast(pa.string()).dictionary_encode() if pa.types.is_int64(chunk.type) else chunk
+
+
 def integers_or_text(values: pa.Array) -> pa.Array:
     """int64 where every text is a canonical integer that fits ("007" and "+7" are not), else as is.
 
-    values: distinct ids, string or int64.
+    values: string without nulls, or int64.
     """
-    if not pa.types.is_string(values.type):
+    if not pa.types.is_string(values.type) or len(values) == 0:
         return values
-    canonical = pc.match_substring_regex(values, CANONICAL_INTEGER)
-    integers = cast(values, pa.int64()) if pc.all(canonical, min_count=1).as_py() else None
-    return values if integers is None else integers
-
-
-def _with_text(chunk: pa.DictionaryArray) -> pa.DictionaryArray:
-    return pa.DictionaryArray.from_arrays(chunk.indices, chunk.dictionary.cast(pa.string()))
+    integers = cast(values, pa.int64())
+    # The way back shows "007", " 7" and "0x7", which Arrow reads too.
+    same = integers is not None and integers.cast(pa.string()).equals(values)
+    return integers if same else values

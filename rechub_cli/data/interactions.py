@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rechub_cli.data.order import stable_order
 from rechub_cli.data.raw import ITEM, SPLIT, TIMESTAMP, USER, WEIGHT, RawData
 
 Ints = npt.NDArray[np.int64]
@@ -75,15 +76,16 @@ class UserTable:
 
 def index_raw(raw: RawData) -> tuple[Interactions, Catalogue, UserTable]:
     """Give users and items dense rows (in ascending id order) and put the events in CSR form."""
-    table = raw.interactions
-    user_ids, user_rows = _dense(table[USER])
-    item_ids, item_rows = _dense(table[ITEM], extra=None if raw.items is None else raw.items[ITEM])
+    table = raw.events
+    user_ids, user_rows, counts = _dense(table[USER])
+    item_ids, item_rows, _ = _dense(
+        table[ITEM], extra=None if raw.items is None else raw.items[ITEM]
+    )
     times = table[TIMESTAMP].to_numpy() if TIMESTAMP in table.column_names else None
     parts = _parts(table[SPLIT]) if SPLIT in table.column_names else None
-    keys = [k for k in (times, parts, user_rows) if k is not None]
-    # lexsort is stable: equal times keep the reading order.
-    order = np.lexsort(keys)
-    counts = np.bincount(user_rows, minlength=len(user_ids))
+    # Stable: equal times keep the reading order.
+    order = stable_order(*(key for key in (user_rows, parts, times) if key is not None))
+    del user_rows
     known = {USER, ITEM, TIMESTAMP, WEIGHT, SPLIT, "rating"}
     context = {
         name: _one_chunk(table[name]).take(pa.array(order))
@@ -95,9 +97,9 @@ def index_raw(raw: RawData) -> tuple[Interactions, Catalogue, UserTable]:
     )
     interactions = Interactions(
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        items=item_rows[order].astype(np.int32),
+        items=item_rows[order],
         num_items=len(item_ids),
-        timestamps=None if times is None else times[order].astype(np.int64),
+        timestamps=None if times is None else times[order].astype(np.int64, copy=False),
         weights=weights,
         parts=None if parts is None else parts[order],
         context=context,
@@ -113,17 +115,25 @@ def _one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _dense(column: pa.ChunkedArray, extra: pa.ChunkedArray | None = None) -> tuple[pa.Array, Ints]:
-    """Ascending distinct ids of both columns, and the row of each value of the first."""
-    encoded = _one_chunk(column.dictionary_encode().unify_dictionaries())
-    ids = encoded.dictionary
+def _dense(
+    column: pa.ChunkedArray, extra: pa.ChunkedArray | None = None
+) -> tuple[pa.Array, npt.NDArray[np.int32], Ints]:
+    """Ascending distinct ids of both columns; of the first: each value's row, each row's count."""
+    if not pa.types.is_dictionary(column.type):
+        column = column.dictionary_encode()
+    coded = _one_chunk(column.unify_dictionaries())
+    values, codes = coded.dictionary, coded.indices.to_numpy()
+    value_counts = np.bincount(codes, minlength=len(values))
+    used = value_counts > 0
+    ids = values if used.all() else values.filter(pa.array(used))
     if extra is not None:
         ids = pa.concat_arrays([ids, _one_chunk(extra).cast(ids.type)]).unique()
-    order = pc.sort_indices(ids).to_numpy()
-    row_of = np.empty(len(ids), dtype=np.int64)
-    row_of[order] = np.arange(len(ids))
-    codes = encoded.indices.to_numpy(zero_copy_only=False)
-    return ids.take(pa.array(order)), row_of[codes]
+    ids = ids.take(pc.sort_indices(ids))
+    row_of = pc.index_in(values, ids).fill_null(-1).to_numpy()
+    counts = np.zeros(len(ids), dtype=np.int64)
+    counts[row_of[used]] = value_counts[used]
+    in_order = np.array_equal(row_of, np.arange(len(ids)))
+    return ids, codes if in_order else row_of[codes], counts
 
 
 def _parts(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:

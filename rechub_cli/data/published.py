@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rechub_cli.data.assemble import Events
+from rechub_cli.data.order import stable_order
 from rechub_cli.data.raw import Identity
 
 
@@ -49,8 +50,8 @@ def canonical_hash(events: Events, *, any_order: bool = False) -> str:
     users, items = _rank(events.user.values), _rank(events.item.values)
     keys = [users[events.user.codes]]
     if any_order:
-        keys.insert(0, items[events.item.codes])
-    order = np.lexsort(keys)
+        keys.append(items[events.item.codes])
+    order = stable_order(*keys)
     ends = pc.binary_join_element_wise(events.item.values.cast(pa.string()), "\n", "")
     lines = pc.binary_join_element_wise(
         events.user.values.cast(pa.string()).take(pa.array(events.user.codes[order])),

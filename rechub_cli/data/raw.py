@@ -14,7 +14,8 @@ USER, ITEM, TIMESTAMP, RATING, WEIGHT, SPLIT = (
     "weight",
     "split",
 )
-"""Canonical column names of ``RawData.interactions``; any other column is context."""
+"""Canonical column names of ``RawData.events``; any other column is context."""
+CHUNK_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,11 @@ class Identity:
 class RawData:
     """Interactions and side tables as read, filtered and in their final row order.
 
-    interactions: columns ``user`` and ``item`` (int64 or string), and where the source has them
-        ``timestamp`` (int64, in the source's own unit), ``rating`` and ``weight`` (float64),
-        ``split`` (string) and context columns. Rows stand in reading order (file name, row);
-        ordering a user's events by time is the consumer's work, stable on this order.
+    events: columns ``user`` and ``item`` (int64 or string, plain or dictionary-encoded), and
+        where the source has them ``timestamp`` (int64, in the source's own unit), ``rating`` and
+        ``weight`` (float64), ``split`` (string) and context columns. Rows stand in reading order
+        (file name, row); ordering a user's events by time is the consumer's work, stable on this
+        order.
     items, users: one row a key; the key column is named ``item`` / ``user`` and has the type of
         the interactions' column; every other column is a feature with its own type.
     notes: one line each about what was assumed or removed, to be shown to the user.
@@ -47,10 +49,24 @@ class RawData:
     identity: of a public data set.
     """
 
-    interactions: pa.Table
+    events: pa.Table
     items: pa.Table | None = None
     users: pa.Table | None = None
     notes: tuple[str, ...] = ()
     counts: dict[str, int] = field(default_factory=dict)
     timestamp_unit: str | None = None
     identity: Identity | None = None
+
+    @property
+    def interactions(self) -> pa.Table:
+        """The events with plain user and item columns."""
+        return pa.table({name: _plain(self.events[name]) for name in self.events.column_names})
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_dictionary(column.type):
+        return column
+    # In parts: one string array may not hold more than 2 GiB.
+    starts = range(0, len(column), CHUNK_ROWS)
+    parts = [chunk for start in starts for chunk in column.slice(start, CHUNK_ROWS).chunks]
+    return pa.chunked_array([part.dictionary_decode() for part in parts])

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rechub_cli.data.filters import FilterOptions, apply_filters, drop_repeats, k_core
+from rechub_cli.data.interactions import index_raw
+from rechub_cli.data.readers import ColumnNames, read_memory
 from rechub_cli.errors import DataError
 
 EVENTS = st.lists(
@@ -112,3 +115,17 @@ def test_nothing_is_filtered_by_default() -> None:
 def test_nothing_left() -> None:
     with pytest.raises(DataError, match="1 outside the core"):
         apply_filters(codes([0]), codes([0]), filters=FilterOptions(min_item_events=2))
+
+
+def test_ids_that_a_filter_removed_have_no_row() -> None:
+    events = pa.table({"user_id": ["a", "b", "b", "c", "c"], "item_id": [9, 7, 5, 7, 5]})
+    raw = read_memory(
+        events,
+        columns=ColumnNames(),
+        filters=FilterOptions(min_user_events=2, min_item_events=2),
+    )
+    interactions, catalogue, users = index_raw(raw)
+    assert users.ids.to_pylist() == ["b", "c"]
+    assert catalogue.ids.to_pylist() == [5, 7]
+    assert interactions.offsets.tolist() == [0, 2, 4]
+    assert interactions.items.tolist() == [1, 0, 1, 0]
