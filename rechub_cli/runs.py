@@ -23,7 +23,7 @@ from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.data.encode import FeatureOptions
-from rechub_cli.data.sources import load_raw
+from rechub_cli.data.sources import load_tables
 from rechub_cli.errors import ConfigError, DataError, RechubError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.registry import build_model, find_model
@@ -53,11 +53,11 @@ class Run:
 
 def load_data(config: RunConfig) -> tuple[MatchData, DemoWorld | None]:
     """Read, split and encode the data of a config."""
-    loaded = load_raw(config.data)
+    loaded = load_tables(config.data)
     features = config.features
     data = prepare(
-        loaded.raw,
-        split=split_options(config, loaded.raw.timestamp_unit),
+        loaded.tables,
+        split=split_options(config, loaded.tables.about.timestamp_unit),
         features=FeatureOptions(
             user_id=features.user_id,
             exclude=tuple(features.exclude),
@@ -217,6 +217,7 @@ def fingerprint(config: RunConfig, data: MatchData) -> dict[str, Any]:
     plain = config.model_dump(mode="json")
     for node in (plain["data"], *(plain["data"].get(k, {}) for k in ("items", "users"))):
         node.pop("path", None)
+    plain["data"].pop("cache", None)
     return {
         "config": text_hash(plain),
         "data": data_hash(data),

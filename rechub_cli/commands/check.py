@@ -26,7 +26,7 @@ def run(config: RunConfig) -> None:
     if data.interactions.timestamps is not None:
         ends = data.interactions.timestamps.min(), data.interactions.timestamps.max()
         table.add_row(
-            "time range", " to ".join(_date(int(t), data.raw.timestamp_unit) for t in ends)
+            "time range", " to ".join(_date(int(t), data.about.timestamp_unit) for t in ends)
         )
     console.print(table)
 

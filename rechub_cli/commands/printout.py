@@ -27,11 +27,13 @@ def print_data(console: Console, data: MatchData) -> None:
         f"data: {sizes.num_users:,} users, {sizes.num_items:,} items, {sizes.num_events:,} events; "
         f"{len(data.split.test):,} test queries ({data.split.protocol['method']})"
     )
-    if data.raw.identity is not None:
-        console.print(f"interactions: {data.raw.identity.name}, SHA-256 {data.raw.identity.sha256}")
+    if data.about.identity is not None:
+        console.print(
+            f"interactions: {data.about.identity.name}, SHA-256 {data.about.identity.sha256}"
+        )
     shares = (f"{name} {_share(*data.unseen_targets(name))}" for name in SPLITS)
     console.print(f"targets never seen in training: {', '.join(shares)}")
-    for note in (*data.raw.notes, *data.split.notes, *data.encoded.notes):
+    for note in (*data.about.notes, *data.split.notes, *data.encoded.notes):
         console.print(f"note: {note}")
     for side, features in (
         ("user", data.encoded.schema.user_features),

@@ -66,7 +66,9 @@ def run(
     seconds = time.perf_counter() - started
     metrics = measure(config, trainer, data, world)
     write_json(run_dir / METRICS, metrics)
-    verdict = None if recipe is None else judge(recipe, config, data.raw.identity, metrics["test"])
+    verdict = (
+        None if recipe is None else judge(recipe, config, data.about.identity, metrics["test"])
+    )
     warnings = find_warnings(config, trainer, data, metrics, verdict)
     marks = fingerprint(config, data)
     parity, towers = export(config, model, data, run_dir / "export", marks=marks)
@@ -112,7 +114,7 @@ def export(
 
 def describe_run(config: RunConfig, data: MatchData) -> dict[str, Any]:
     """What was measured on which data, with which features."""
-    identity = data.raw.identity
+    identity = data.about.identity
     return {
         "protocol": protocol(config, data),
         "interactions": None if identity is None else asdict(identity),

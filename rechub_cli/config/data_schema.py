@@ -122,6 +122,7 @@ class TableData(Node):
     users: SideTableConfig
     rating_threshold: float | None
     filters: Filters
+    cache: bool | Annotated[str, Field(min_length=1)]
     split: SplitConfig
 
     @model_validator(mode="after")

@@ -211,6 +211,8 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
         for name, side in (("items", data.items), ("users", data.users)):
             if side.path is not None:
                 changes[name] = side.model_copy(update={"path": _absolute(side.path)})
+        if isinstance(data.cache, str):
+            changes["cache"] = _absolute(data.cache)
     return config.model_copy(update={"data": data.model_copy(update=changes)})
 
 

@@ -14,6 +14,7 @@ from rechub_cli.data.batches import HistoryGather, TrainLoader
 from rechub_cli.data.encode import ITEM_ID, Encoded, Encoder, FeatureOptions
 from rechub_cli.data.interactions import (
     Catalogue,
+    Indexed,
     Interactions,
     Ints,
     UserTable,
@@ -21,7 +22,7 @@ from rechub_cli.data.interactions import (
     index_raw,
 )
 from rechub_cli.data.known import any_known
-from rechub_cli.data.raw import RawData
+from rechub_cli.data.raw import About, RawData
 from rechub_cli.data.splits import (
     Queries,
     Split,
@@ -49,7 +50,7 @@ class SplitOptions:
 class MatchData:
     """What a run trains on and ranks. I items of the catalogue."""
 
-    raw: RawData
+    about: About
     interactions: Interactions
     catalogue: Catalogue
     users: UserTable
@@ -122,7 +123,7 @@ class MatchData:
     def report(self) -> dict[str, Any]:
         """Counts for ``rechub check``: sizes, time range, ties, repeats, cold share."""
         data, split = self.interactions, self.split
-        out: dict[str, Any] = {**describe(data), **self.raw.counts}
+        out: dict[str, Any] = {**describe(data), **self.about.counts}
         out["train_events"] = int((split.train_end - data.offsets[:-1]).sum())
         out["valid_queries"], out["test_queries"] = len(split.valid), len(split.test)
         users = data.users()
@@ -157,18 +158,19 @@ def make_split(interactions: Interactions, options: SplitOptions, *, seed: int) 
 
 
 def prepare(
-    raw: RawData,
+    source: RawData | Indexed,
     *,
     split: SplitOptions,
     features: FeatureOptions,
     embed_dim: int,
     seed: int,
 ) -> MatchData:
-    """Index, split and encode what a source handed over."""
-    interactions, catalogue, users = index_raw(raw)
+    """Index what a source handed over (unless it is), split and encode it."""
+    tables = source if isinstance(source, Indexed) else index_raw(source)
+    interactions, catalogue, users, about = tables
     parts = make_split(interactions, split, seed=seed)
     train = training_events(interactions, parts)
     if len(train) == 0:
         raise DataError(f"split.method={split.method} leaves no row for training")
     encoded = Encoder(features, embed_dim=embed_dim).encode(interactions, catalogue, users, train)
-    return MatchData(raw, interactions, catalogue, users, parts, encoded, features)
+    return MatchData(about, interactions, catalogue, users, parts, encoded, features)

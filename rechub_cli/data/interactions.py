@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from rechub_cli.data.order import stable_order
-from rechub_cli.data.raw import ITEM, SPLIT, TIMESTAMP, USER, WEIGHT, RawData
+from rechub_cli.data.raw import ITEM, SPLIT, TIMESTAMP, USER, WEIGHT, About, RawData
 
 Ints = npt.NDArray[np.int64]
 SPLIT_NAMES = ("train", "valid", "test")
@@ -74,7 +74,20 @@ class UserTable:
         return len(self.ids)
 
 
-def index_raw(raw: RawData) -> tuple[Interactions, Catalogue, UserTable]:
+class Indexed(NamedTuple):
+    """Tables in dense rows: all that a split and an encoder need."""
+
+    interactions: Interactions
+    catalogue: Catalogue
+    users: UserTable
+    about: About
+
+    def noting(self, note: str) -> Indexed:
+        """These tables, with one more note."""
+        return self._replace(about=replace(self.about, notes=(*self.about.notes, note)))
+
+
+def index_raw(raw: RawData) -> Indexed:
     """Give users and items dense rows (in ascending id order) and put the events in CSR form."""
     table = raw.events
     user_ids, user_rows, counts = _dense(table[USER])
@@ -104,10 +117,11 @@ def index_raw(raw: RawData) -> tuple[Interactions, Catalogue, UserTable]:
         parts=None if parts is None else parts[order],
         context=context,
     )
-    return (
+    return Indexed(
         interactions,
         Catalogue(item_ids, _side_columns(raw.items, ITEM, item_ids)),
         UserTable(user_ids, _side_columns(raw.users, USER, user_ids)),
+        raw.about(),
     )
 
 

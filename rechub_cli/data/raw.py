@@ -31,8 +31,25 @@ class Identity:
     published: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What is known of tables beside their cells.
+
+    notes: one line each about what was assumed or removed, to be shown to the user.
+    counts: plain numbers for reports (``rows_read``, ``rows_below_rating``,
+        ``rows_duplicate``, ``rows_core``, ``rows`` ...).
+    timestamp_unit: "s", "ms", "us" or "ns" where timestamps exist and the unit is known.
+    identity: of a public data set.
+    """
+
+    notes: tuple[str, ...] = ()
+    counts: dict[str, int] = field(default_factory=dict)
+    timestamp_unit: str | None = None
+    identity: Identity | None = None
+
+
 @dataclass(frozen=True)
-class RawData:
+class RawData(About):
     """Interactions and side tables as read, filtered and in their final row order.
 
     events: columns ``user`` and ``item`` (int64 or string, plain or dictionary-encoded), and
@@ -42,20 +59,20 @@ class RawData:
         order.
     items, users: one row a key; the key column is named ``item`` / ``user`` and has the type of
         the interactions' column; every other column is a feature with its own type.
-    notes: one line each about what was assumed or removed, to be shown to the user.
-    counts: plain numbers for reports (``rows_read``, ``rows_below_rating``,
-        ``rows_duplicate``, ``rows_core``, ``rows`` ...).
-    timestamp_unit: "s", "ms", "us" or "ns" where timestamps exist and the unit is known.
-    identity: of a public data set.
     """
 
     events: pa.Table
     items: pa.Table | None = None
     users: pa.Table | None = None
-    notes: tuple[str, ...] = ()
-    counts: dict[str, int] = field(default_factory=dict)
-    timestamp_unit: str | None = None
-    identity: Identity | None = None
+
+    def about(self) -> About:
+        """Without the tables, which are large."""
+        return About(
+            notes=self.notes,
+            counts=self.counts,
+            timestamp_unit=self.timestamp_unit,
+            identity=self.identity,
+        )
 
     @property
     def interactions(self) -> pa.Table:

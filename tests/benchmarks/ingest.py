@@ -82,7 +82,7 @@ def prepare_file(file: Path) -> dict[str, float]:
         made["split"] = make_split(made["tables"][0], SplitOptions(), seed=0)
 
     def encode() -> None:
-        interactions, catalogue, users = made["tables"]
+        interactions, catalogue, users, _ = made["tables"]
         train = training_events(interactions, made["split"])
         encoder = Encoder(FeatureOptions(), embed_dim=64)
         made["encoded"] = encoder.encode(interactions, catalogue, users, train)

@@ -124,7 +124,7 @@ def test_ids_that_a_filter_removed_have_no_row() -> None:
         columns=ColumnNames(),
         filters=FilterOptions(min_user_events=2, min_item_events=2),
     )
-    interactions, catalogue, users = index_raw(raw)
+    interactions, catalogue, users, _ = index_raw(raw)
     assert users.ids.to_pylist() == ["b", "c"]
     assert catalogue.ids.to_pylist() == [5, 7]
     assert interactions.offsets.tolist() == [0, 2, 4]
