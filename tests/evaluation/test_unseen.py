@@ -39,11 +39,15 @@ USERS: dict[str, tuple[str | None, float | None]] = {
 }
 
 
-def world(*, users: bool = True) -> MatchData:
+def events() -> pa.Table:
     user, item, part = (list(column) for column in zip(*EVENTS, strict=True))
+    return pa.table({"user": user, "item": item, "split": part})
+
+
+def world(*, users: bool = True) -> MatchData:
     return prepare(
         RawData(
-            pa.table({"user": user, "item": item, "split": part}),
+            events(),
             items=pa.table({"item": list(ITEMS), "kind": list(ITEMS.values())}),
             users=pa.table(
                 {
@@ -117,10 +121,9 @@ def test_an_item_with_features_is_ranked_and_one_without_is_a_miss(name: str) ->
 def test_a_number_is_a_feature_too() -> None:
     """An item known by a number alone is ranked; one whose number is missing is not."""
     numbers = {**{item: float(n) for n, item in enumerate(ITEMS)}, "a": None, "blank": None}
-    raw = world().raw
     items = pa.table({"item": list(numbers), "price": list(numbers.values())})
     data = prepare(
-        RawData(raw.interactions, items, None),
+        RawData(events(), items, None),
         split=SplitOptions("given"),
         features=FeatureOptions(),
         embed_dim=4,
