@@ -14,7 +14,7 @@ from rechub_cli.trainers.sanity import RunWarning
 
 FREE = ("seed", "data.path", "trainer.threads", "trainer.device", "trainer.compile", "export")
 """What may differ in a run of a recipe: it changes the figures by chance at most."""
-BEFORE = {"trainer.precision": "fp32"}
+BEFORE = {"trainer.precision": "fp32", "model.positions": "end"}
 """What held before the setting was there: figures recorded then lack it."""
 WITHIN, BELOW, ABOVE, NOT_COMPARED = "within", "below", "above", "not compared"
 

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rechub_cli.errors import RechubError
+from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.history import recent_positions
+from rechub_cli.suggest import did_you_mean
 
 
 class CausalTransformer(nn.Module):
     """Each position's view of itself and of what stands before it: [B, L, D] -> [B, L, D].
 
-    x = sqrt(D) e + P, P learned by position counted from the end; blocks of pre-norm causal
-    attention and a feed-forward net; a last norm. Positions behind ``lengths`` are undefined and
-    change nothing before them. max_len: most positions, L <= max_len. hidden_dim: of the
-    feed-forward net. dropout: of the input, and of what each half of a block adds.
+    x = sqrt(D) e; blocks of pre-norm causal attention and a feed-forward net; a last norm.
+    Positions behind ``lengths`` are undefined and change nothing before them. max_len: most
+    positions, L <= max_len. hidden_dim: of the feed-forward net. dropout: of the input, and of
+    what each half of a block adds.
+    positions: ``relative``: each head of a block adds a learned number to its scores, one a
+        distance (Raffel 2020, without buckets), so that every position of a training window reads
+        its past as the last one does when served. ``end``: x = sqrt(D) e + P, P learned by the
+        position counted from the end, which only the last one has when served.
     """
 
     def __init__(
@@ -29,22 +36,38 @@ class CausalTransformer(nn.Module):
         hidden_dim: int,
         dropout: float,
         max_len: int,
+        positions: str,
     ) -> None:
         super().__init__()
+        if positions not in POSITIONS:
+            raise ConfigError(
+                f"positions={positions!r}; allowed: {', '.join(POSITIONS)}."
+                + did_you_mean(positions, POSITIONS)
+            )
+        relative = positions == "relative"
         self.scale = dim**0.5
         self.max_len = max_len
-        self.position = nn.Parameter(torch.empty(max_len, dim))
-        nn.init.normal_(self.position, std=dim**-0.5)
+        self.position = None if relative else nn.Parameter(torch.empty(max_len, dim))
+        if self.position is not None:
+            nn.init.normal_(self.position, std=dim**-0.5)
         self.dropout = Dropout(dropout)
         self.blocks = nn.ModuleList(
-            CausalBlock(dim, num_heads=num_heads, hidden_dim=hidden_dim, dropout=dropout)
+            CausalBlock(
+                dim,
+                num_heads=num_heads,
+                hidden_dim=hidden_dim,
+                dropout=dropout,
+                distances=max_len if relative else 0,
+            )
             for _ in range(num_blocks)
         )
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        position, _ = recent_positions(lengths, vectors.shape[1], max_len=self.max_len)
-        x = self.scale * vectors + nn.functional.embedding(position, self.position)
+        x = self.scale * vectors
+        if self.position is not None:
+            position, _ = recent_positions(lengths, vectors.shape[1], max_len=self.max_len)
+            x = x + nn.functional.embedding(position, self.position)
         x = self.dropout(x)
         for block in self.blocks:
             x = block(x)
@@ -56,10 +79,13 @@ class CausalBlock(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)).
 
     Queries, keys and values are all taken from the normed input (true pre-norm; Kang 2018 norms
-    the queries only), and attention ends in a projection.
+    the queries only), and attention ends in a projection. distances: how many have a learned
+    number of their own that is added to the scores, one a head; 0: no such numbers.
     """
 
-    def __init__(self, dim: int, *, num_heads: int, hidden_dim: int, dropout: float) -> None:
+    def __init__(
+        self, dim: int, *, num_heads: int, hidden_dim: int, dropout: float, distances: int = 0
+    ) -> None:
         super().__init__()
         if dim % num_heads:
             raise RechubError(f"num_heads={num_heads} does not divide the width {dim}")
@@ -72,6 +98,7 @@ class CausalBlock(nn.Module):
             nn.Linear(dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim)
         )
         self.dropout = Dropout(dropout)
+        self.distance = nn.Parameter(torch.zeros(distances, num_heads)) if distances else None
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -85,22 +112,34 @@ class CausalBlock(nn.Module):
     def _attention(self, x: Tensor) -> Tensor:
         heads = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, H, L, D / H]
-        mixed = causal_attention(query, key, value)
+        bias = None if self.distance is None else distance_bias(self.distance, x.shape[1])
+        mixed = causal_attention(query, key, value, bias)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
+
+POSITIONS = ("relative", "end")
 
 SHORT = 256
 """Up to this length a CPU is faster with whole score matrices than with the fused kernel."""
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k / sqrt(width)) v over the positions up to each one's own: [B, H, L, width].
+def distance_bias(distance: Tensor, width: int) -> Tensor:
+    """[H, L, L] of numbers [distances, H]: i reads j <= i under that of i - j, and no later j."""
+    steps = torch.arange(width, device=distance.device)
+    apart = steps.unsqueeze(1) - steps
+    bias = nn.functional.embedding(apart.clamp(min=0), distance).permute(2, 0, 1)
+    return bias.masked_fill(apart < 0, float("-inf"))
 
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """softmax(q k / sqrt(width) + bias) v over the positions up to each one's own.
+
+    query, key, value: [B, H, L, width], as is the result. bias: see distance_bias; None: 0.
     Right-padding stands behind the end, where the causal mask hides it by itself.
     """
     plain = query.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
-    if plain and query.shape[2] <= SHORT:
-        with sdpa_kernel(SDPBackend.MATH):
-            return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-    return nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+    with sdpa_kernel(SDPBackend.MATH) if plain and query.shape[2] <= SHORT else nullcontext():
+        return nn.functional.scaled_dot_product_attention(
+            query, key, value, attn_mask=bias, is_causal=bias is None
+        )

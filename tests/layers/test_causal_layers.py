@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from rechub_cli.errors import ConfigError
 from rechub_cli.layers import transformer
 from rechub_cli.layers.dropout import Dropout
-from rechub_cli.layers.transformer import CausalTransformer
+from rechub_cli.layers.transformer import POSITIONS, CausalTransformer
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -48,19 +49,53 @@ def test_dropout_passes_the_gradient_of_what_it_keeps() -> None:
     assert_close(x.grad, out.detach())
 
 
-def test_long_and_short_attention_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("relative", [True, False])
+def test_long_and_short_attention_agree(relative: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     qkv = [torch.randn(3, 2, 17, 4) for _ in range(3)]
-    short = transformer.causal_attention(*qkv)
+    bias = transformer.distance_bias(torch.randn(17, 2), 17) if relative else None
+    short = transformer.causal_attention(*qkv, bias)
     monkeypatch.setattr(transformer, "SHORT", 16)
-    assert_close(transformer.causal_attention(*qkv), short)
+    assert_close(transformer.causal_attention(*qkv, bias), short)
 
 
-def test_a_later_item_changes_no_earlier_position() -> None:
+def transformer_layer(positions: str) -> CausalTransformer:
     torch.manual_seed(0)
-    layer = CausalTransformer(8, num_blocks=2, num_heads=2, hidden_dim=8, dropout=0.0, max_len=6)
+    layer = CausalTransformer(
+        8, num_blocks=2, num_heads=2, hidden_dim=8, dropout=0.0, max_len=6, positions=positions
+    )
+    for block in layer.blocks:
+        if block.distance is not None:
+            torch.nn.init.normal_(block.distance)  # starts at 0, where it would show nothing
+    return layer
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_a_later_item_changes_no_earlier_position(positions: str) -> None:
+    layer = transformer_layer(positions)
     one, length = torch.randn(2, 6, 8), torch.tensor([6, 6])
     other = one.clone()
     other[:, 4] = torch.randn(2, 8)
     assert_close(layer(other, length)[:, :4], layer(one, length)[:, :4])
     assert not torch.allclose(layer(other, length)[:, 4:], layer(one, length)[:, 4:])
+
+
+def test_relative_positions_train_each_target_as_it_is_served() -> None:
+    """The vector inside a window is the one that its prefix alone has at its end."""
+    layer = transformer_layer("relative")
+    window = torch.randn(1, 6, 8)
+    inside = layer(window, torch.tensor([6]))
+    for end in range(1, 7):
+        assert_close(layer(window[:, :end], torch.tensor([end]))[0, -1], inside[0, end - 1])
+
+
+def test_distance_bias_by_hand() -> None:
+    bias = transformer.distance_bias(torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]), 3)
+    no = -torch.inf
+    first = torch.tensor([[1.0, no, no], [2.0, 1.0, no], [3.0, 2.0, 1.0]])
+    assert_close(bias, torch.stack([first, 10 * first]))
+
+
+def test_unknown_positions_are_named() -> None:
+    with pytest.raises(ConfigError, match="positions='ends'.*Did you mean 'end'"):
+        transformer_layer("ends")

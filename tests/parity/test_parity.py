@@ -422,7 +422,7 @@ def causal_features(given: dict[str, Any]) -> tuple[list[Any], list[Any]]:
     return [history], [SparseFeature("item", size, dim)]
 
 
-@pytest.mark.parametrize("kind", ["general", "paper"])
+@pytest.mark.parametrize("kind", ["general", "paper", "relative"])
 def test_sasrec(kind: str) -> None:
     case = values("sasrec")
     given, want = case["parameters"][kind], case["expected"][kind]
@@ -433,10 +433,12 @@ def test_sasrec(kind: str) -> None:
         num_heads=want["heads"],
         hidden_dim=dim,
         dropout=0.0,
-        max_len=len(given["position_table"]),
+        max_len=5,
+        positions="relative" if kind == "relative" else "end",
     ).double()
     layer = model.user_tower.sequence
-    layer.position.data.copy_(real(given["position_table"]))
+    if kind != "relative":
+        layer.position.data.copy_(real(given["position_table"]))
     fill(layer.norm, given["last_norm"])
     for block, weights in zip(layer.blocks, given["blocks"], strict=True):
         fill(block.attention_norm, weights["norm1"])
@@ -444,6 +446,8 @@ def test_sasrec(kind: str) -> None:
         stacked = {k: sum((weights[n][k] for n in "qkv"), []) for k in ("weight", "bias")}
         fill(block.query_key_value, stacked)
         fill(block.out, weights["o"])
+        if kind == "relative":
+            block.distance.data.copy_(real(weights["distance"]))
         for place, weight in zip((0, 2), weights["ffn"], strict=True):
             fill(block.feed_forward[place], {"weight": weight["W"], "bias": weight["b"]})
     check_causal(model, case, want)

@@ -16,12 +16,12 @@ class SASRec(CausalModel):
 
     user_features, item_features, temperature, similarity, tied: as in YoutubeDNN; user features
         are added to u by a linear map, which the paper lacks.
-    num_blocks, num_heads, hidden_dim, dropout: see CausalTransformer.
+    num_blocks, num_heads, hidden_dim, dropout, positions: see CausalTransformer.
     max_len: length of a training window, and the most recent items that count when served.
 
     Deviations from Kang 2018: true pre-norm with an output projection; no dropout of attention
-    weights; positions counted from the end of the window. The paper's loss is mode pointwise
-    with one negative; list-wise ranks far better.
+    weights; positions=relative, or end (the paper's, counted from the end of the window). The
+    paper's loss is mode pointwise with one negative; list-wise ranks far better.
     """
 
     name: ClassVar[str] = "sasrec"
@@ -39,6 +39,7 @@ class SASRec(CausalModel):
         dropout: float = 0.3,
         tied: bool = True,
         max_len: int = 50,
+        positions: str = "relative",
     ) -> None:
         super().__init__(
             user_features,
@@ -54,5 +55,6 @@ class SASRec(CausalModel):
                 hidden_dim=hidden_dim,
                 dropout=dropout,
                 max_len=max_len,
+                positions=positions,
             ),
         )
