@@ -141,10 +141,10 @@ class MatchData:
 
 def training_events(interactions: Interactions, split: Split) -> Ints:
     """The events that may be fitted on, int64, in CSR order."""
-    starts, ends = interactions.offsets[:-1], interactions.offsets[1:]
-    lengths = np.column_stack([split.train_end - starts, ends - split.train_end])  # [U, 2]
-    flags = np.tile([True, False], interactions.num_users)
-    return np.flatnonzero(np.repeat(flags, lengths.ravel()))
+    starts = interactions.offsets[:-1]
+    counts = split.train_end - starts
+    before = starts - (counts.cumsum() - counts)  # events held out of the users before
+    return np.repeat(before, counts) + np.arange(counts.sum())
 
 
 def make_split(interactions: Interactions, options: SplitOptions, *, seed: int) -> Split:
