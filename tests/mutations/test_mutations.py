@@ -110,7 +110,19 @@ MUTATIONS = (
     ),
     Mutation("comirec_dr", "alignment", HISTORY, *RECENT),
     Mutation("comirec_dr", "temperature", BASE, *SCORES, CONTRACT),
-    Mutation("sasrec", "mask", TRANSFORMER, "is_causal=True", "is_causal=False"),
+    Mutation("sasrec", "mask", TRANSFORMER, 'bias.masked_fill(apart < 0, float("-inf"))', "bias"),
+    Mutation(
+        "sasrec", "mask of the paper's form", TRANSFORMER, "is_causal=bias is None",
+        "is_causal=False",
+    ),
+    Mutation(
+        "sasrec", "distance", TRANSFORMER, "apart.clamp(min=0), distance",
+        "apart.clamp(min=0, max=1), distance",
+    ),
+    Mutation(
+        "columns", "mean", "layers/embedding.py", "mode=feature.pooling", 'mode="sum"',
+        "tests/layers",
+    ),
     Mutation(
         "sasrec", "softmax axis", TRANSFORMER, "permute(2, 0, 3, 1, 4)", "permute(2, 0, 1, 3, 4)"
     ),
