@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rechub_cli.config.later import LATER
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.raw import Identity
 from rechub_cli.trainers.sanity import RunWarning
 
 FREE = ("seed", "data.path", "trainer.threads", "trainer.device", "trainer.compile", "export")
 """What may differ in a run of a recipe: it changes the figures by chance at most."""
-BEFORE = {"trainer.precision": "fp32", "model.positions": "end"}
-"""What held before the setting was there: figures recorded then lack it."""
+BEFORE = {f"{later.group}.{later.key}": later.value for later in LATER}
+"""Figures recorded before a setting was there lack it."""
 WITHIN, BELOW, ABOVE, NOT_COMPARED = "within", "below", "above", "not compared"
 
 

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from rechub_cli.config.data_schema import DemoData, TableData
+from rechub_cli.config.later import complete
 from rechub_cli.config.node import Node
 from rechub_cli.config.origin import Origin
 from rechub_cli.config.schema import RunConfig, monitor_problem
@@ -227,11 +228,15 @@ def to_yaml(config: Node) -> str:
 
 
 def load_config(path: Path) -> RunConfig:
-    """Read a run's config.yaml. Raises ConfigError where it is no resolved config."""
+    """Read a run's config.yaml, of an older version too (see LATER).
+
+    Raises ConfigError where it is no resolved config.
+    """
     try:
         values = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise ConfigError(f"{path.parent}: no run, config.yaml is missing") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not readable as YAML: {error}") from None
-    return resolve(RunConfig, values or {}, origin=Origin(roots=(path,)))
+    values = complete(values) if isinstance(values, dict) else {}
+    return resolve(RunConfig, values, origin=Origin(roots=(path,)))

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from rechub_cli.config import data_schema, model_schema, schema, trainer_schema
+from rechub_cli.config.later import LATER
 from rechub_cli.config.locate import conf_dir
 from rechub_cli.config.node import Node
 from rechub_cli.config.origin import GROUPS, Origin
@@ -119,6 +120,26 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
     assert load_config(tmp_path / "config.yaml") == config
     with pytest.raises(ConfigError, match="no run, config.yaml is missing"):
         load_config(tmp_path / "none" / "config.yaml")
+
+
+@pytest.mark.parametrize(
+    "words", [("data=table", "data.path=x"), ("model=sasrec", "model.positions=end")]
+)
+def test_a_config_of_before_some_settings_is_read(words: tuple[str, ...], tmp_path: Path) -> None:
+    config = resolve(RunConfig, composed(*words), origin=Origin())
+    values = config.model_dump(mode="json")
+    missing = [later for later in LATER if later.key in values[later.group]]
+    for later in missing:
+        del values[later.group][later.key]
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    assert len(missing) == 3
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_what_held_before_a_setting_does_not_overrule_it(tmp_path: Path) -> None:
+    config = resolve(RunConfig, composed("model=sasrec"), origin=Origin())
+    (tmp_path / "config.yaml").write_text(to_yaml(config))
+    assert load_config(tmp_path / "config.yaml") == config
 
 
 def test_all_problems_come_at_once() -> None:
