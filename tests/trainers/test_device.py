@@ -58,8 +58,8 @@ def test_a_torch_that_cannot_tell_is_left_alone(monkeypatch: pytest.MonkeyPatch)
 def test_freed_memory_serves_the_next_allocation() -> None:
     def new_pages() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        for _ in range(20):
-            torch.ones(4 << 20)  # 16 MiB, 4,096 pages
+        for _ in range(5):
+            torch.ones(12 << 20)  # 48 MiB, 12,288 pages: above 32 MiB glibc never adapts by itself
         return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
     keep_freed_memory()
