@@ -99,12 +99,7 @@ class Encoder:
     ) -> Encoded:
         """Encode all columns. train: int64, ascending, the events that may be fitted on."""
         self._check_names([*catalogue.features, *users.features, *interactions.context])
-        held_out = np.ones(interactions.num_events, dtype=bool)
-        held_out[train] = False
-        # Of all less those of the few: to gather the items of nearly all events takes far longer.
-        item_counts = np.bincount(interactions.items, minlength=len(catalogue)) - np.bincount(
-            interactions.items[held_out], minlength=len(catalogue)
-        )
+        item_counts = interactions.item_counts(train)
         user_counts = np.diff(np.searchsorted(train, interactions.offsets))
         clash = (set(catalogue.features) & (set(users.features) | set(interactions.context))) | set(
             RESERVED

@@ -44,6 +44,14 @@ class Interactions:
     def num_events(self) -> int:
         return len(self.items)
 
+    def item_counts(self, events: Ints) -> Ints:
+        """How many of ``events``, distinct int64 indexes, each item has, int64 [I]."""
+        others = np.ones(self.num_events, dtype=bool)
+        others[events] = False
+        # All less the few others: to gather the items of nearly all events takes far longer.
+        every = np.bincount(self.items, minlength=self.num_items)
+        return every - np.bincount(self.items[others], minlength=self.num_items)
+
     def users(self) -> Ints:
         """The user row of each event, int64 [E]."""
         return np.repeat(np.arange(self.num_users), np.diff(self.offsets))
