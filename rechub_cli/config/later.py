@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,22 @@ from typing import Any
 @dataclass(frozen=True)
 class Later:
     """group.key, which ``value`` stands for where it is missing. name: of the group's options
-    the one that has it; None: all have."""
+    the one that has it; None: all have. beside: a key of the same node where it is to be."""
 
     group: str
     key: str
     value: Any
     name: str | None = None
+    beside: str | None = None
+
+    def add(self, values: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
+        """values, with the setting in the node at ``path``, where it belongs there."""
+        if path:
+            node = values.get(path[0])
+            added = self.add(node, path[1:]) if isinstance(node, Mapping) else node
+            return {**values, path[0]: added} if path[0] in values else dict(values)
+        fits = self.name in (None, values.get("name")) and self.beside in (None, *values)
+        return {self.key: self.value, **values} if fits else dict(values)
 
 
 LATER = (
@@ -23,6 +33,7 @@ LATER = (
     Later("trainer", "compile", False),
     Later("model", "positions", "end", name="sasrec"),
     Later("data", "cache", False, name="table"),
+    Later("trainer.negatives", "exclude", "none", beside="logq"),
 )
 
 
@@ -30,7 +41,5 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     """A saved config with the settings that were not there when it was saved."""
     found = dict(values)
     for later in LATER:
-        node = found.get(later.group)
-        if isinstance(node, Mapping) and later.name in (None, node.get("name")):
-            found[later.group] = {later.key: later.value, **node}
+        found = later.add(found, later.group.split("."))
     return found

@@ -51,6 +51,7 @@ class PairNegatives(Node):
 
 class ListNegatives(PairNegatives):
     logq: Literal["none", "negatives", "both", "weighted"] | None
+    exclude: Literal["auto", "none", "seen", "known"]
 
 
 class TrainerConfig(Node):

@@ -31,13 +31,15 @@ class TrainBatch:
     """Q targets and the inputs of their queries.
 
     features: the user tower's inputs, B rows: one a target, or windows of several (see position).
-    target: catalogue rows int64 [Q]. user: rows int64 [Q]. weight: float32 [Q] or None.
+    target: catalogue rows int64 [Q]. user: rows int64 [Q]. event: of the target, int64 [Q].
+    weight: float32 [Q] or None.
     position: None, or int64 [Q]: where in the flattened windows [B * L] each target's query stands.
     """
 
     features: dict[str, Tensor]
     target: Tensor
     user: Tensor
+    event: Tensor
     weight: Tensor | None = None
     position: Tensor | None = None
 
@@ -48,6 +50,7 @@ class TrainBatch:
             {name: t.to(device, non_blocking=True) for name, t in self.features.items()},
             self.target.to(device),
             self.user.to(device),
+            self.event.to(device),
             None if self.weight is None else self.weight.to(device),
             None if self.position is None else self.position.to(device),
         )
@@ -176,10 +179,11 @@ class TrainLoader:
             yield self._batch(rows, generator)
 
     def _batch(self, rows: Tensor, generator: torch.Generator) -> TrainBatch:
-        features = self.gather(self.user[rows], self.events[rows])
+        event = self.events[rows]
+        features = self.gather(self.user[rows], event)
         self.gather.hide_ids(features, self.oov_share, generator)
         weight = None if self.weight is None else self.weight[rows]
-        return TrainBatch(features, self.target[rows], self.user[rows], weight)
+        return TrainBatch(features, self.target[rows], self.user[rows], event, weight)
 
 
 def padded_width(length: Tensor, *, max_len: int) -> int:

@@ -95,6 +95,7 @@ class WindowLoader:
             features,
             self.gather.items[place[real]],
             user[:, None].expand_as(place)[real],
+            event[real],
             None if self.weight is None else self.weight[event[real]],
             torch.nonzero(real.flatten()).flatten(),
         )

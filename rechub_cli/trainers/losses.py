@@ -33,21 +33,35 @@ def full_softmax(
     target: Tensor,
     *,
     temperature: float,
+    excluded: tuple[Tensor, Tensor] | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
     """Exact softmax cross-entropy over all items, in chunks of rows.
 
     queries: [Q, D], or [Q, K, D]: then each item is scored by the best of the row's K.
-    items: [C, D]. target: the positive's row in ``items``, int64 [Q].
+    items: [C, D]. target: the positive's row in ``items``, int64 [Q]. excluded: rows, ascending,
+    and items that are no candidates of them, int64 [P] each, on the CPU; never a target.
     The gradient is made in the forward pass, so memory does not grow with Q x C.
     """
-    loss: Tensor = _ChunkedSoftmax.apply(queries, items, target, temperature, weight)  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call]
+        queries, items, target, temperature, excluded, weight
+    )
     return loss
 
 
 def _pad_rows(tensor: Tensor, extra: int) -> Tensor:
     """``extra`` rows of zeros behind [Q, ...]."""
     return torch.cat([tensor, tensor.new_zeros(extra, *tensor.shape[1:])]) if extra else tensor
+
+
+def _exclude(products: Tensor, excluded: tuple[Tensor, Tensor], first: int) -> None:
+    """Put -inf into scores [n, K, C] of the rows from ``first`` on; see full_softmax."""
+    count, several, width = products.shape
+    row, item = excluded
+    start, stop = torch.searchsorted(row, torch.tensor([first, first + count])).tolist()
+    cell = (row[start:stop] - first) * (several * width) + item[start:stop]
+    cells = (cell.unsqueeze(1) + torch.arange(0, several * width, width)).flatten()
+    products.view(-1).index_fill_(0, cells.to(products.device), -torch.inf)
 
 
 def _to_gradient(products: Tensor, target: Tensor, share: Tensor) -> Tensor:
@@ -82,6 +96,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         items: Tensor,
         target: Tensor,
         temperature: float,
+        excluded: tuple[Tensor, Tensor] | None,
         weight: Tensor | None,
     ) -> Tensor:
         shape, rows, width = queries.shape, len(queries), queries.shape[-1]
@@ -98,6 +113,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
             part = slice(first, first + size)
             flat = queries[part].flatten(0, 1)
             products = ((flat / temperature) @ items.T).view(-1, several, len(items))
+            if excluded is not None:
+                _exclude(products, excluded, first)
             loss += _to_gradient(products, target[part], share[part])
             spread = products.flatten(0, 1)
             grad_queries[part] = (spread @ items).div_(temperature).view(-1, several, width)
@@ -108,7 +125,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
         grad_queries, grad_items = ctx.saved_tensors
-        return grad_queries * grad[0], grad_items * grad[0], None, None, None
+        return grad_queries * grad[0], grad_items * grad[0], None, None, None, None
 
 
 def sampled_softmax(

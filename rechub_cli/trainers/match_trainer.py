@@ -247,4 +247,5 @@ class MatchTrainer:
             batch_size=self.batch_size,
             device=self.device,
             seed=self.seed,
+            mask_seen=self.mask_seen,
         )

@@ -12,6 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rechub_cli.data.batches import TrainBatch
+from rechub_cli.data.interactions import Interactions
+from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers.options import SAMPLERS
 
@@ -128,6 +131,37 @@ def hardest(negative: Tensor, excluded: Tensor, num_negatives: int) -> tuple[Ten
     order = negative.detach().masked_fill(excluded, -torch.inf)
     chosen = order.topk(min(num_negatives, order.shape[1]), dim=1).indices  # [Q, N]
     return negative.gather(1, chosen), excluded.gather(1, chosen)
+
+
+class UserItems:
+    """The items of a row's own user that are no candidates of the row, beside its target.
+
+    exclude: seen (of the events before the target) | known (of all training events).
+    """
+
+    def __init__(self, interactions: Interactions, split: Split, *, exclude: str) -> None:
+        self.items = torch.from_numpy(interactions.items)
+        self.first = torch.from_numpy(interactions.offsets[:-1])
+        self.stop = torch.from_numpy(split.train_end) if exclude == "known" else None
+
+    def pairs(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        """Row of the batch, ascending, and catalogue row of every pair, int64 [P] each."""
+        first = self.first[batch.user]
+        count = (batch.event if self.stop is None else self.stop[batch.user]) - first
+        row = torch.repeat_interleave(torch.arange(len(count)), count)
+        begin = first - (count.cumsum(0) - count)
+        item = self.items[begin[row] + torch.arange(len(row))].long()
+        other = item != batch.target[row]
+        return row[other], item[other]
+
+    def among(self, batch: TrainBatch, rows: Tensor) -> Tensor:
+        """Which of some catalogue rows, ascending [R], are no candidates: bool [Q, R]."""
+        row, item = self.pairs(batch)
+        at = torch.searchsorted(rows, item).clamp(max=len(rows) - 1)
+        found = rows[at] == item
+        mask = torch.zeros(len(batch.target), len(rows), dtype=torch.bool)
+        mask[row[found], at[found]] = True
+        return mask
 
 
 class KnownPairs:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -17,7 +18,7 @@ from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
 from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.losses import PairLoss, full_softmax, labelled_bce, logq_scores
-from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, hardest
+from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
 from rechub_cli.trainers.towers import Towers
 
 
@@ -68,18 +69,22 @@ class Objective(Protocol):
 class FullSoftmax:
     """Softmax over every trained item.
 
-    items: the catalogue rows that are candidates, int64 [C], ascending.
+    items: the catalogue rows that are candidates, int64 [C], ascending, of ``num_items``. taken: a
+    user's items that are none for a row; None leaves them in.
     """
 
     towers: Towers
     table: ItemTable
     items: Tensor
+    num_items: int
+    taken: UserItems | None
 
     def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
         model = self.towers.model
         vectors = self.towers.items(self.table(self.items, generator))  # [C, D]
-        target = torch.searchsorted(self.items, batch.target).to(self.table.device)
-        batch = batch.to(self.table.device)
+        device = self.table.device
+        excluded = None if self.taken is None else self._columns(*self.taken.pairs(batch))
+        target, batch = self.column[batch.target].to(device), batch.to(device)
         users = user_vectors(self.towers, batch)
         queries = model.queries(users, vectors[target])
         return full_softmax(
@@ -87,8 +92,21 @@ class FullSoftmax:
             vectors,
             target,
             temperature=model.temperature,
+            excluded=excluded,
             weight=batch.weight,
         )
+
+    @cached_property
+    def column(self) -> Tensor:
+        """Where each catalogue row stands among the candidates, int64; -1 for no candidate."""
+        column = torch.full((self.num_items,), -1)
+        column[self.items] = torch.arange(len(self.items))
+        return column
+
+    def _columns(self, row: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+        column = self.column[item]
+        candidate = column >= 0
+        return row[candidate], column[candidate]
 
 
 @dataclass
@@ -96,8 +114,8 @@ class SampledLoss:
     """A positive against drawn negatives.
 
     loss: of positives against negatives. shared: one draw for the whole batch, else one a row.
-    logq: a form of ``logq_scores``, or none. known: pairs that are no negatives; None excludes
-    only the row's own target.
+    logq: a form of ``logq_scores``, or none. known, or taken where the draw is shared: a user's
+    items that are no negatives of a row; None excludes only the row's own target.
     """
 
     towers: Towers
@@ -107,16 +125,19 @@ class SampledLoss:
     shared: bool
     logq: str
     known: KnownPairs | None
+    taken: UserItems | None
 
     def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
         target = batch.target
         drawn = self.sampler.draw(target, generator, shared=self.shared)
         rows, where = torch.unique(torch.cat([target, drawn.flatten()]), return_inverse=True)
-        # Some rows twice, so that the tower sees few different counts (see ITEM_STEP).
-        rows = rows[torch.arange(round_up(len(rows), ITEM_STEP)) % len(rows)]
         excluded = drawn == target.unsqueeze(1)
         if self.known is not None:
             excluded |= self.known.contains(batch.user, drawn)
+        if self.taken is not None:
+            excluded |= self.taken.among(batch, rows)[:, where[len(target) :]]
+        # Some rows twice, so that the tower sees few different counts (see ITEM_STEP).
+        rows = rows[torch.arange(round_up(len(rows), ITEM_STEP)) % len(rows)]
         device = self.table.device
         batch, where, excluded = batch.to(device), where.to(device), excluded.to(device)
         vectors = self.towers.items(self.table(rows, generator))

@@ -17,6 +17,7 @@ MODES = tuple(LOSSES)
 SAMPLERS = ("full", "uniform", "popularity", "in_batch", "mixed", "hard")
 DRAWN = ("uniform", "popularity", "mixed", "hard")
 LOGQ = ("none", "negatives", "both", "weighted")
+EXCLUDE = ("auto", "none", "seen", "known")
 OPTIMIZERS = ("adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad")
 PRECISIONS = ("fp32", "bf16")
 LAZY = OPTIMIZERS[-2:]
@@ -49,7 +50,10 @@ class NegativeOptions:
     num_negatives: drawn a row (pointwise, pairwise) or a step (listwise); of hard, kept a row.
     alpha: popularity draws in proportion to count^alpha; None: 1. pool_size: random items a step
     among which hard finds the highest-scoring. logq (listwise): see ``losses.logq_scores``; None:
-    negatives, and none for hard. Raises ConfigError on what the sampler needs or ignores.
+    negatives, and none for hard. exclude (listwise): which items of a row's user are no candidates
+    of it, beside its target: none, those seen before, or all known ones; auto: known for hard, else
+    seen, or none where serving masks none. Pointwise and pairwise always exclude the known ones.
+    Raises ConfigError on what the sampler needs or ignores.
     """
 
     sampler: str
@@ -57,9 +61,11 @@ class NegativeOptions:
     alpha: float | None = None
     logq: str | None = None
     pool_size: int | None = None
+    exclude: str = "auto"
 
     def __post_init__(self) -> None:
         _known("sampler", self.sampler, SAMPLERS)
+        _known("exclude", self.exclude, EXCLUDE)
         if self.logq is not None:
             _known("logq", self.logq, LOGQ)
         check(self, *sampler_rules(**vars(self)))
@@ -112,6 +118,7 @@ def sampler_rules(
     alpha: float | None,
     pool_size: int | None,
     logq: str | None = None,
+    exclude: str = "auto",
 ) -> list[Rule]:
     """What a sampler needs and what it would ignore."""
     drawn, hard = sampler in DRAWN, sampler == "hard"
@@ -218,6 +225,11 @@ def check_together(mode: str, loss: LossOptions, negatives: NegativeOptions) -> 
         (
             mode != "listwise" and negatives.logq is not None,
             f"logq|is ignored by mode {mode}: it corrects the softmax of mode listwise",
+        ),
+        (
+            mode != "listwise" and negatives.exclude not in ("auto", "known"),
+            f"exclude|is not possible in mode {mode}, which never takes a known item of the user "
+            "as a negative; allowed: auto, known",
         ),
     )
 

@@ -24,7 +24,7 @@ from rechub_cli.trainers.losses import (
     gbce_beta,
     weighted_softmax,
 )
-from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler
+from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems
 from rechub_cli.trainers.objectives import (
     FullSoftmax,
     ItemTable,
@@ -86,12 +86,18 @@ def catalogue_steps(
     batch_size: int | None,
     device: torch.device,
     seed: int,
+    mask_seen: bool = True,
 ) -> Steps:
-    """Steps over data of ``load_interactions``, with negatives of the catalogue."""
+    """Steps over data of ``load_interactions``, with negatives of the catalogue.
+
+    mask_seen: whether the items of a user's history are left out where the model serves.
+    """
     model = towers.model
     make = data.window_loader if isinstance(model, CausalModel) else data.train_loader
     loader = make(batch_size=batch_rows(data, model, batch_size), seed=seed)
-    objective = _objective(data, loader, towers, loss=loss, options=negatives, device=device)
+    objective = _objective(
+        data, loader, towers, loss=loss, options=negatives, device=device, mask_seen=mask_seen
+    )
     candidates = data.trained_items[spread(len(data.trained_items), MAX_CANDIDATES)]
     items = {name: t[candidates].to(device) for name, t in data.encoded.item.items()}
     probe = CatalogueProbe(model, objective, items, device)
@@ -139,12 +145,21 @@ def _objective(
     loss: LossOptions,
     options: NegativeOptions,
     device: torch.device,
+    mask_seen: bool,
 ) -> Objective:
     table = ItemTable(
         towers.model, data.encoded.item, oov_share=data.options.oov_share, device=device
     )
+    softmax, hard = loss.name == "softmax", options.sampler == "hard"
+    exclude = options.exclude
+    if exclude == "auto":
+        exclude = "known" if hard else "seen" if mask_seen else "none"
+    taken = None
+    if softmax and exclude != "none":
+        taken = UserItems(data.interactions, data.split, exclude=exclude)
     if options.sampler == "full":
-        return FullSoftmax(towers, table, data.trained_items)
+        items = data.trained_items
+        return FullSoftmax(towers, table, items, num_items=len(data.catalogue), taken=taken)
     sampler = NegativeSampler(
         options.sampler,
         data.trained_items,
@@ -153,9 +168,8 @@ def _objective(
         alpha=1.0 if options.alpha is None else options.alpha,
         pool_size=options.pool_size or 0,
     )
-    softmax, hard = loss.name == "softmax", options.sampler == "hard"
     known = None
-    if hard or not softmax:  # the sampled softmax estimates the full one, where known pairs count
+    if not softmax:
         known = KnownPairs(loader.user, loader.target, num_items=len(data.catalogue))
     logq = options.logq or ("negatives" if softmax and not hard else "none")
     return SampledLoss(
@@ -171,6 +185,7 @@ def _objective(
         shared=softmax,
         logq=logq,
         known=known,
+        taken=taken,
     )
 
 

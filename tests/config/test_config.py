@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -123,16 +125,26 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("data=table", "data.path=x"), ("model=sasrec", "model.positions=end")]
+    ("words", "count"),
+    [
+        (("data=table", "data.path=x"), 4),
+        (("model=sasrec",), 4),
+        (("trainer=pairwise",), 2),
+    ],
 )
-def test_a_config_of_before_some_settings_is_read(words: tuple[str, ...], tmp_path: Path) -> None:
-    config = resolve(RunConfig, composed(*words), origin=Origin())
-    values = config.model_dump(mode="json")
-    missing = [later for later in LATER if later.key in values[later.group]]
-    for later in missing:
-        del values[later.group][later.key]
+def test_a_config_of_before_some_settings_is_read(
+    words: tuple[str, ...], count: int, tmp_path: Path
+) -> None:
+    values = resolve(RunConfig, composed(*words), origin=Origin()).model_dump(mode="json")
+    nodes = [(later, reduce(getitem, later.group.split("."), values)) for later in LATER]
+    missing = [(later, node) for later, node in nodes if later.key in node]
+    for later, node in missing:
+        node[later.key] = later.value
+    config = RunConfig.model_validate(values)
+    for later, node in missing:
+        del node[later.key]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
-    assert len(missing) == 3
+    assert len(missing) == count
     assert load_config(tmp_path / "config.yaml") == config
 
 

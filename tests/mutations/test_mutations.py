@@ -218,8 +218,24 @@ MUTATIONS = (
         NEGATIVES_TEST,
     ),
     Mutation(
-        "sampler", "known pairs", STEPS, "if hard or not softmax:", "if not softmax:",
+        "sampler", "known pairs", STEPS, '"known" if hard else', '"none" if hard else',
         COMBINATIONS_TEST,
+    ),
+    Mutation(
+        "sampler", "repeats stay seen", STEPS, '"seen" if mask_seen else "none"', '"seen"',
+        COMBINATIONS_TEST,
+    ),
+    Mutation(
+        "sampler", "one seen item stays", NEGATIVES, "(batch.event if", "(batch.event - 1 if",
+        NEGATIVES_TEST,
+    ),
+    Mutation(
+        "sampler", "a target seen before is lost", NEGATIVES, "other = item != batch.target[row]",
+        "other = item >= 0", NEGATIVES_TEST,
+    ),
+    Mutation(
+        "loss", "excluded of one interest", LOSSES, "torch.arange(0, several * width, width)",
+        "torch.zeros(1, dtype=torch.int64)", LOSSES_TEST,
     ),
     Mutation(
         "sampler", "logQ by default", STEPS, '"negatives" if softmax and not hard else "none"',

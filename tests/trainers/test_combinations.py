@@ -11,16 +11,18 @@ import pytest
 import torch
 import yaml
 from torch import Tensor
+from torch.testing import assert_close
 
 from rechub_cli.config import trainer_schema
 from rechub_cli.config.locate import conf_dir
 from rechub_cli.config.origin import Origin
 from rechub_cli.config.resolve import find_issues
+from rechub_cli.data.batches import TrainBatch
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.match_trainer import MatchTrainer
-from rechub_cli.trainers.objectives import SampledLoss
+from rechub_cli.trainers.objectives import FullSoftmax, SampledLoss, user_vectors
 from rechub_cli.trainers.options import (
     DEFAULT_LOSS,
     DEFAULT_NEGATIVES,
@@ -231,25 +233,36 @@ def test_null_is_what_the_comments_say(tiny: MatchData, model: MatchingModel) ->
 
 
 @pytest.mark.parametrize(
-    ("loss", "negatives", "own_items_count"),
+    ("loss", "negatives", "mask_seen", "excluded"),
     [
-        (LossOptions("softmax"), NegativeOptions("hard", 20, pool_size=20), False),
-        (LossOptions("bpr"), NegativeOptions("hard", 20, pool_size=20), False),
-        (LossOptions("bce"), NegativeOptions("in_batch"), False),
-        (LossOptions("softmax"), NegativeOptions("in_batch"), True),
+        ("bpr", NegativeOptions("hard", 20, pool_size=20), False, "known"),
+        ("bce", NegativeOptions("in_batch"), False, "known"),
+        ("softmax", NegativeOptions("hard", 20, pool_size=20), False, "known"),
+        ("softmax", NegativeOptions("hard", 20, pool_size=20, exclude="seen"), True, "seen"),
+        ("softmax", NegativeOptions("in_batch"), True, "seen"),
+        ("softmax", NegativeOptions("in_batch"), False, "none"),
+        ("softmax", NegativeOptions("in_batch", exclude="known"), False, "known"),
+        ("softmax", NegativeOptions("in_batch", exclude="none"), True, "none"),
     ],
 )
 def test_whose_negatives_count(
-    loss: LossOptions,
+    loss: str,
     negatives: NegativeOptions,
-    own_items_count: bool,
+    mask_seen: bool,
+    excluded: str,
     tiny: MatchData,
     model: MatchingModel,
 ) -> None:
-    """Known pairs never do, but for the sampled softmax, which leaves out the target alone."""
+    """Of the user's own items: none does in pairs, and in the softmax as ``exclude`` says."""
     loader = tiny.train_loader(batch_size=1000, seed=0)
     objective = _objective(
-        tiny, loader, Towers(model), loss=loss, options=negatives, device=torch.device("cpu")
+        tiny,
+        loader,
+        Towers(model),
+        loss=LossOptions(loss),
+        options=negatives,
+        device=torch.device("cpu"),
+        mask_seen=mask_seen,
     )
     assert isinstance(objective, SampledLoss)
     seen = []
@@ -261,11 +274,52 @@ def test_whose_negatives_count(
     objective.loss = spy
     batch = next(loader.epoch(1))
     objective(batch, torch.Generator().manual_seed(0))
-    known = set(zip(loader.user.tolist(), loader.target.tolist(), strict=True))
     rows = (batch.target if negatives.sampler == "in_batch" else tiny.trained_items).tolist()
-    for count, user, target in zip(seen[0], batch.user.tolist(), batch.target, strict=True):
-        own = {target.item()} if own_items_count else {item for u, item in known if u == user}
-        assert count == sum(row not in own for row in rows)
+    for count, row in zip(seen[0], range(len(batch.target)), strict=True):
+        own = own_items(tiny, batch, row, excluded) | {int(batch.target[row])}
+        assert count == sum(item not in own for item in rows)
+
+
+def own_items(data: MatchData, batch: TrainBatch, row: int, excluded: str) -> set[int]:
+    """The items of a row's user that are no candidates, event by event."""
+    user = int(batch.user[row])
+    first = data.interactions.offsets[user]
+    stop = {"none": first, "seen": int(batch.event[row]), "known": data.split.train_end[user]}
+    return set(data.interactions.items[first : stop[excluded]].tolist())
+
+
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("excluded", ["none", "seen", "known"])
+def test_whose_items_the_full_softmax_leaves_out(
+    excluded: str, causal: bool, tiny: MatchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the dense softmax over the candidates that remain, whatever the loader."""
+    model = make_model("sasrec" if causal else "youtube_dnn", tiny).eval()
+    towers = Towers(model)
+    loader = (tiny.window_loader if causal else tiny.train_loader)(batch_size=1000, seed=0)
+    objective = _objective(
+        tiny,
+        loader,
+        towers,
+        loss=LossOptions("softmax"),
+        options=NegativeOptions("full", exclude=excluded),
+        device=torch.device("cpu"),
+        mask_seen=True,
+    )
+    assert isinstance(objective, FullSoftmax)
+    monkeypatch.setattr(objective.table, "oov_share", 0.0)
+    batch = next(loader.epoch(1))
+    found = objective(batch, torch.Generator().manual_seed(0))
+    items = objective.table(tiny.trained_items, torch.Generator())
+    scores = user_vectors(towers, batch) @ towers.items(items).T / model.temperature
+    candidates = tiny.trained_items.tolist()
+    rows = []
+    for row, target in enumerate(batch.target.tolist()):
+        own = own_items(tiny, batch, row, excluded) - {target}
+        kept = torch.tensor([item not in own for item in candidates])
+        rest = scores[row].masked_fill(~kept, -torch.inf)
+        rows.append(torch.logsumexp(rest, dim=0) - scores[row, candidates.index(target)])
+    assert_close(found, torch.stack(rows).mean())
 
 
 def test_gbce_cannot_draw_more_than_there_are_others(tiny: MatchData, model: MatchingModel) -> None:
@@ -284,7 +338,11 @@ def test_rows_of_a_loader_bring_their_own_negatives(model: MatchingModel) -> Non
 @pytest.mark.parametrize("mode", MODES)
 def test_python_s_defaults_are_the_shipped_ones(mode: str) -> None:
     shipped = yaml.safe_load((Path(conf_dir()) / "trainer" / f"{mode}.yaml").read_text())
-    assert vars(DEFAULT_NEGATIVES[mode]) == {"logq": None, **shipped["negatives"]}
+    assert vars(DEFAULT_NEGATIVES[mode]) == {
+        "logq": None,
+        "exclude": "auto",
+        **shipped["negatives"],
+    }
     loss = vars(DEFAULT_LOSS[mode])
     assert loss["name"] == shipped["loss"]
     assert all(shipped.get(key) == loss[key] for key in LOSS_KEYS)

@@ -29,20 +29,32 @@ PAIR_LOSSES = [sampled_softmax, weighted_softmax, bpr, partial(bpr_max, bpreg=0.
 
 
 def dense_softmax(
-    queries: Tensor, items: Tensor, target: Tensor, temperature: float, weight: Tensor | None
+    queries: Tensor,
+    items: Tensor,
+    target: Tensor,
+    temperature: float,
+    weight: Tensor | None,
+    excluded: Tensor | None = None,
 ) -> Tensor:
     scores = queries @ items.T
     if queries.dim() == 3:
         scores = scores.max(dim=1).values
+    if excluded is not None:
+        scores = scores.masked_fill(excluded, -torch.inf)
     rows = torch.nn.functional.cross_entropy(scores / temperature, target, reduction="none")
     return rows.mean() if weight is None else (rows * weight).sum() / weight.sum()
 
 
+@pytest.mark.parametrize("some_excluded", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("chunk", [1, 3, 512])
 @pytest.mark.parametrize("interests", [(), (1,), (3,)])
 def test_full_softmax_is_the_dense_one(
-    weighted: bool, chunk: int, interests: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+    weighted: bool,
+    chunk: int,
+    interests: tuple[int, ...],
+    some_excluded: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(losses, "CHUNK_ROWS", chunk)
     generator = torch.Generator().manual_seed(0)
@@ -52,10 +64,15 @@ def test_full_softmax_is_the_dense_one(
     ]
     target = torch.randint(11, (7,), generator=generator)
     weight = torch.rand(7, generator=generator, dtype=torch.float64) if weighted else None
+    mask, pairs = None, None
+    if some_excluded:
+        mask = torch.rand(7, 11, generator=generator) < 0.4
+        mask[torch.arange(7), target] = False
+        pairs = mask.nonzero(as_tuple=True)
     grads, found = [], []
     for loss in (
-        lambda q, v: full_softmax(q, v, target, temperature=0.3, weight=weight),
-        lambda q, v: dense_softmax(q, v, target, 0.3, weight),
+        lambda q, v: full_softmax(q, v, target, temperature=0.3, excluded=pairs, weight=weight),
+        lambda q, v: dense_softmax(q, v, target, 0.3, weight, mask),
     ):
         queries, items = (v.clone().requires_grad_() for v in values)
         value = loss(queries, items)

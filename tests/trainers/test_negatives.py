@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
+from rechub_cli.data.batches import TrainBatch
+from rechub_cli.data.interactions import Interactions
+from rechub_cli.data.splits import Queries, Split
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers import negatives
-from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, hardest
+from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
 
 COUNTS = torch.tensor([8, 4, 0, 2, 2])
 ITEMS = torch.tensor([0, 1, 3, 4])  # row 2 was never trained
@@ -125,3 +129,31 @@ def test_wrong_settings_are_refused() -> None:
         sampler("popular")
     with pytest.raises(ConfigError, match="num_negatives >= 1"):
         sampler("uniform", num=0)
+
+
+def test_a_user_s_items_by_hand() -> None:
+    """User 0 has items 4 1 4 2 and then two held-out ones, user 1 has 3 and 0."""
+    interactions = Interactions(
+        offsets=np.array([0, 6, 8]),
+        items=np.array([4, 1, 4, 2, 0, 3, 3, 0], dtype=np.int32),
+        num_items=5,
+    )
+    parts = [Queries(name, *(np.zeros(0, dtype=np.int64),) * 3) for name in ("valid", "test")]
+    split = Split(np.array([4, 8]), *parts, protocol={})
+    batch = TrainBatch(
+        {},
+        target=torch.tensor([2, 4, 0, 3]),  # the second: its user had it before
+        user=torch.tensor([0, 0, 1, 1]),
+        event=torch.tensor([3, 2, 7, 6]),
+    )
+    expect = {
+        "seen": [(0, 4), (0, 1), (0, 4), (1, 1), (2, 3)],
+        "known": [(0, 4), (0, 1), (0, 4), (1, 1), (1, 2), (2, 3), (3, 0)],
+    }
+    for exclude, pairs in expect.items():
+        taken = UserItems(interactions, split, exclude=exclude)
+        row, item = taken.pairs(batch)
+        assert list(zip(row.tolist(), item.tolist(), strict=True)) == pairs
+        among = taken.among(batch, torch.tensor([1, 3, 4]))
+        wanted = [[(r, i) in pairs for i in (1, 3, 4)] for r in range(4)]
+        assert among.tolist() == wanted
