@@ -7,7 +7,7 @@ multiplies a row's loss. Every loss is the weighted mean over rows.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -33,14 +33,14 @@ def full_softmax(
     target: Tensor,
     *,
     temperature: float,
-    excluded: tuple[Tensor, Tensor] | None = None,
+    excluded: Excluded | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
     """Exact softmax cross-entropy over all items, in chunks of rows.
 
     queries: [Q, D], or [Q, K, D]: then each item is scored by the best of the row's K.
-    items: [C, D]. target: the positive's row in ``items``, int64 [Q]. excluded: rows, ascending,
-    and items that are no candidates of them, int64 [P] each, on the CPU; never a target.
+    items: [C, D]. target: the positive's row in ``items``, int64 [Q]. excluded: which items are no
+    candidates of a row; None: all are.
     The gradient is made in the forward pass, so memory does not grow with Q x C.
     """
     loss: Tensor = _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call]
@@ -54,14 +54,36 @@ def _pad_rows(tensor: Tensor, extra: int) -> Tensor:
     return torch.cat([tensor, tensor.new_zeros(extra, *tensor.shape[1:])]) if extra else tensor
 
 
-def _exclude(products: Tensor, excluded: tuple[Tensor, Tensor], first: int) -> None:
-    """Put -inf into scores [n, K, C] of the rows from ``first`` on; see full_softmax."""
-    count, several, width = products.shape
-    row, item = excluded
-    start, stop = torch.searchsorted(row, torch.tensor([first, first + count])).tolist()
-    cell = (row[start:stop] - first) * (several * width) + item[start:stop]
-    cells = (cell.unsqueeze(1) + torch.arange(0, several * width, width)).flatten()
-    products.view(-1).index_fill_(0, cells.to(products.device), -torch.inf)
+class Excluded(NamedTuple):
+    """Row q has no candidates ``columns[start[q] : stop[q]]``, but for its target.
+
+    start, stop: int64 [Q]. columns: rows of the items, int64.
+    """
+
+    start: Tensor
+    stop: Tensor
+    columns: Tensor
+
+    def apply(self, products: Tensor, target: Tensor, *, first: int) -> None:
+        """Put -inf into scores [n, K, C] of the rows from ``first`` on."""
+        count, several, width = products.shape
+        index = torch.arange(count, device=products.device)
+        kept = products[index, :, target]
+        part = slice(first, first + count)
+        row, place = spread_ranges(self.start[part], self.stop[part])
+        cell = row.mul_(several * width).add_(self.columns[place])
+        for _ in range(several):
+            products.view(-1).index_fill_(0, cell, -torch.inf)
+            cell += width
+        products[index, :, target] = kept
+
+
+def spread_ranges(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
+    """Every number of the ranges start[q]..stop[q] - 1, and the q that it belongs to; int64."""
+    count = stop - start
+    row = torch.repeat_interleave(count)
+    place = torch.repeat_interleave(start - (count.cumsum(0) - count), count)
+    return row, place.add_(torch.arange(len(place), device=place.device))
 
 
 def _to_gradient(products: Tensor, target: Tensor, share: Tensor) -> Tensor:
@@ -96,7 +118,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         items: Tensor,
         target: Tensor,
         temperature: float,
-        excluded: tuple[Tensor, Tensor] | None,
+        excluded: Excluded | None,
         weight: Tensor | None,
     ) -> Tensor:
         shape, rows, width = queries.shape, len(queries), queries.shape[-1]
@@ -105,6 +127,9 @@ class _ChunkedSoftmax(torch.autograd.Function):
         # Rows of no weight: matrix kernels are made and kept for every count of rows.
         extra = -rows % ROW_STEP
         queries, share, target = (_pad_rows(t, extra) for t in (queries, share, target))
+        if excluded is not None:
+            start, stop = (_pad_rows(t, extra) for t in excluded[:2])
+            excluded = Excluded(start, stop, excluded.columns)
         grad_queries, grad_items = torch.empty_like(queries), torch.zeros_like(items)
         loss = queries.new_zeros(())
         several = queries.shape[1]
@@ -114,7 +139,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
             flat = queries[part].flatten(0, 1)
             products = ((flat / temperature) @ items.T).view(-1, several, len(items))
             if excluded is not None:
-                _exclude(products, excluded, first)
+                excluded.apply(products, target[part], first=first)
             loss += _to_gradient(products, target[part], share[part])
             spread = products.flatten(0, 1)
             grad_queries[part] = (spread @ items).div_(temperature).view(-1, several, width)

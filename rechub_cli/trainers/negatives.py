@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import TrainBatch
-from rechub_cli.data.interactions import Interactions
+from rechub_cli.data.batches import HistoryGather, TrainBatch
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
+from rechub_cli.trainers.losses import spread_ranges
 from rechub_cli.trainers.options import SAMPLERS
 
 IN_BATCH_LIMIT = 4096
@@ -139,24 +139,21 @@ class UserItems:
     exclude: seen (of the events before the target) | known (of all training events).
     """
 
-    def __init__(self, interactions: Interactions, split: Split, *, exclude: str) -> None:
-        self.items = torch.from_numpy(interactions.items)
-        self.first = torch.from_numpy(interactions.offsets[:-1])
-        self.stop = torch.from_numpy(split.train_end) if exclude == "known" else None
+    def __init__(self, gather: HistoryGather, split: Split, *, exclude: str) -> None:
+        self.items, self.before = gather.items, gather.known_before
+        self.first = self.before[gather.offsets[:-1]]
+        stop = self.before[torch.from_numpy(split.train_end)]
+        self.stop = stop if exclude == "known" else None
 
-    def pairs(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        """Row of the batch, ascending, and catalogue row of every pair, int64 [P] each."""
-        first = self.first[batch.user]
-        count = (batch.event if self.stop is None else self.stop[batch.user]) - first
-        row = torch.repeat_interleave(torch.arange(len(count)), count)
-        begin = first - (count.cumsum(0) - count)
-        item = self.items[begin[row] + torch.arange(len(row))].long()
-        other = item != batch.target[row]
-        return row[other], item[other]
+    def ranges(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        """Where in ``items`` each row's own start and stop, int64 [Q]; its target may be among them."""
+        stop = self.before[batch.event] if self.stop is None else self.stop[batch.user]
+        return self.first[batch.user], stop
 
     def among(self, batch: TrainBatch, rows: Tensor) -> Tensor:
-        """Which of some catalogue rows, ascending [R], are no candidates: bool [Q, R]."""
-        row, item = self.pairs(batch)
+        """Which of some catalogue rows, ascending [R], are among them: bool [Q, R]."""
+        row, place = spread_ranges(*self.ranges(batch))
+        item = self.items[place]
         at = torch.searchsorted(rows, item).clamp(max=len(rows) - 1)
         found = rows[at] == item
         mask = torch.zeros(len(batch.target), len(rows), dtype=torch.bool)

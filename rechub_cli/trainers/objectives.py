@@ -17,7 +17,7 @@ from rechub_cli.data.batches import ITEM_STEP, TrainBatch, replace_by_oov, round
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
 from rechub_cli.models.matching.base import MatchingModel, best_products
-from rechub_cli.trainers.losses import PairLoss, full_softmax, labelled_bce, logq_scores
+from rechub_cli.trainers.losses import Excluded, PairLoss, full_softmax, labelled_bce, logq_scores
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
 from rechub_cli.trainers.towers import Towers
 
@@ -83,7 +83,10 @@ class FullSoftmax:
         model = self.towers.model
         vectors = self.towers.items(self.table(self.items, generator))  # [C, D]
         device = self.table.device
-        excluded = None if self.taken is None else self._columns(*self.taken.pairs(batch))
+        excluded = None
+        if self.taken is not None:
+            start, stop = self.taken.ranges(batch)
+            excluded = Excluded(start.to(device), stop.to(device), self.columns)
         target, batch = self.column[batch.target].to(device), batch.to(device)
         users = user_vectors(self.towers, batch)
         queries = model.queries(users, vectors[target])
@@ -103,10 +106,11 @@ class FullSoftmax:
         column[self.items] = torch.arange(len(self.items))
         return column
 
-    def _columns(self, row: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-        column = self.column[item]
-        candidate = column >= 0
-        return row[candidate], column[candidate]
+    @cached_property
+    def columns(self) -> Tensor:
+        """The candidate of each of ``taken``'s items, int64, on the model's device."""
+        assert self.taken is not None
+        return self.column[self.taken.items].to(self.table.device)
 
 
 @dataclass

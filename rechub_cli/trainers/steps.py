@@ -156,7 +156,7 @@ def _objective(
         exclude = "known" if hard else "seen" if mask_seen else "none"
     taken = None
     if softmax and exclude != "none":
-        taken = UserItems(data.interactions, data.split, exclude=exclude)
+        taken = UserItems(data.gather, data.split, exclude=exclude)
     if options.sampler == "full":
         items = data.trained_items
         return FullSoftmax(towers, table, items, num_items=len(data.catalogue), taken=taken)

@@ -226,17 +226,14 @@ MUTATIONS = (
         COMBINATIONS_TEST,
     ),
     Mutation(
-        "sampler", "one seen item stays", NEGATIVES, "(batch.event if", "(batch.event - 1 if",
-        NEGATIVES_TEST,
+        "sampler", "one seen item stays", NEGATIVES, "self.before[batch.event] if",
+        "self.before[batch.event] - 1 if", NEGATIVES_TEST,
     ),
     Mutation(
-        "sampler", "a target seen before is lost", NEGATIVES, "other = item != batch.target[row]",
-        "other = item >= 0", NEGATIVES_TEST,
+        "loss", "a target seen before is lost", LOSSES, "products[index, :, target] = kept", "pass",
+        LOSSES_TEST,
     ),
-    Mutation(
-        "loss", "excluded of one interest", LOSSES, "torch.arange(0, several * width, width)",
-        "torch.zeros(1, dtype=torch.int64)", LOSSES_TEST,
-    ),
+    Mutation("loss", "excluded of one interest", LOSSES, "cell += width", "pass", LOSSES_TEST),
     Mutation(
         "sampler", "logQ by default", STEPS, '"negatives" if softmax and not hard else "none"',
         '"none"', COMBINATIONS_TEST,

@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers import losses
 from rechub_cli.trainers.losses import (
+    Excluded,
     bce,
     bpr,
     bpr_max,
@@ -64,14 +65,15 @@ def test_full_softmax_is_the_dense_one(
     ]
     target = torch.randint(11, (7,), generator=generator)
     weight = torch.rand(7, generator=generator, dtype=torch.float64) if weighted else None
-    mask, pairs = None, None
+    mask, excluded = None, None
     if some_excluded:
         mask = torch.rand(7, 11, generator=generator) < 0.4
-        mask[torch.arange(7), target] = False
-        pairs = mask.nonzero(as_tuple=True)
+        stop = mask.sum(dim=1).cumsum(0)
+        excluded = Excluded(stop - mask.sum(dim=1), stop, mask.nonzero()[:, 1])
+        mask[torch.arange(7), target] = False  # a target stays, listed or not
     grads, found = [], []
     for loss in (
-        lambda q, v: full_softmax(q, v, target, temperature=0.3, excluded=pairs, weight=weight),
+        lambda q, v: full_softmax(q, v, target, temperature=0.3, excluded=excluded, weight=weight),
         lambda q, v: dense_softmax(q, v, target, 0.3, weight, mask),
     ):
         queries, items = (v.clone().requires_grad_() for v in values)

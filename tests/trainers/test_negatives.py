@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from itertools import permutations
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
-from rechub_cli.data.batches import TrainBatch
-from rechub_cli.data.interactions import Interactions
+from rechub_cli.data.batches import HistoryGather, TrainBatch
 from rechub_cli.data.splits import Queries, Split
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers import negatives
+from rechub_cli.trainers.losses import spread_ranges
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
 
 COUNTS = torch.tensor([8, 4, 0, 2, 2])
@@ -132,14 +134,15 @@ def test_wrong_settings_are_refused() -> None:
 
 
 def test_a_user_s_items_by_hand() -> None:
-    """User 0 has items 4 1 4 2 and then two held-out ones, user 1 has 3 and 0."""
-    interactions = Interactions(
-        offsets=np.array([0, 6, 8]),
-        items=np.array([4, 1, 4, 2, 0, 3, 3, 0], dtype=np.int32),
-        num_items=5,
+    """User 0 has items 4 1 4 2 and then two held-out ones, user 1 has 3 and 0; 1 is untrained."""
+    items = torch.tensor([4, 1, 4, 2, 0, 3, 3, 0])
+    before = torch.cat([torch.tensor([0]), (items != 1).cumsum(0)])
+    gather = SimpleNamespace(
+        items=items[items != 1], known_before=before, offsets=torch.tensor([0, 6, 8])
     )
-    parts = [Queries(name, *(np.zeros(0, dtype=np.int64),) * 3) for name in ("valid", "test")]
-    split = Split(np.array([4, 8]), *parts, protocol={})
+    none = np.zeros(0, dtype=np.int64)
+    queries = [Queries(name, none, none, none) for name in ("valid", "test")]
+    split = Split(np.array([4, 8]), *queries, protocol={})
     batch = TrainBatch(
         {},
         target=torch.tensor([2, 4, 0, 3]),  # the second: its user had it before
@@ -147,13 +150,13 @@ def test_a_user_s_items_by_hand() -> None:
         event=torch.tensor([3, 2, 7, 6]),
     )
     expect = {
-        "seen": [(0, 4), (0, 1), (0, 4), (1, 1), (2, 3)],
-        "known": [(0, 4), (0, 1), (0, 4), (1, 1), (1, 2), (2, 3), (3, 0)],
+        "seen": [(0, 4), (0, 4), (1, 4), (2, 3)],
+        "known": [(0, 4), (0, 4), (0, 2), (1, 4), (1, 4), (1, 2), (2, 3), (2, 0), (3, 3), (3, 0)],
     }
     for exclude, pairs in expect.items():
-        taken = UserItems(interactions, split, exclude=exclude)
-        row, item = taken.pairs(batch)
-        assert list(zip(row.tolist(), item.tolist(), strict=True)) == pairs
+        taken = UserItems(cast(HistoryGather, gather), split, exclude=exclude)
+        row, place = spread_ranges(*taken.ranges(batch))
+        found = zip(row.tolist(), taken.items[place].tolist(), strict=True)
+        assert list(found) == pairs
         among = taken.among(batch, torch.tensor([1, 3, 4]))
-        wanted = [[(r, i) in pairs for i in (1, 3, 4)] for r in range(4)]
-        assert among.tolist() == wanted
+        assert among.tolist() == [[(r, i) in pairs for i in (1, 3, 4)] for r in range(4)]
