@@ -146,7 +146,7 @@ class UserItems:
         self.stop = stop if exclude == "known" else None
 
     def ranges(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        """Where in ``items`` each row's own start and stop, int64 [Q]; its target may be among them."""
+        """Start and stop in ``items`` of each row's own, int64 [Q]; its target may be there."""
         stop = self.before[batch.event] if self.stop is None else self.stop[batch.user]
         return self.first[batch.user], stop
 
