@@ -40,6 +40,7 @@ def print_data(console: Console, data: MatchData) -> None:
         ("item", data.encoded.schema.item_features),
     ):
         console.print(f"{side} features: {', '.join(f.name for f in features)}")
+    console.print(f"density: {data.events_per_item:,.0f} training events an item")
 
 
 def _share(part: int, whole: int) -> str:

@@ -110,7 +110,7 @@ class CausalParams(Node):
     temperature: Temperature
     similarity: Similarity
     hidden_dim: Positive
-    dropout: Dropout
+    dropout: Dropout | None
     tied: bool
 
 

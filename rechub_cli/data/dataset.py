@@ -76,6 +76,11 @@ class MatchData:
         """Catalogue rows with an embedding row of their own: the candidates of training."""
         return torch.nonzero(self.encoded.item[ITEM_ID][:-1] >= FIRST).flatten()
 
+    @property
+    def events_per_item(self) -> float:
+        """Training events of a trained item, on average."""
+        return int(self.train_counts.sum()) / max(len(self.trained_items), 1)
+
     @cached_property
     def candidates(self) -> Tensor:
         """bool [I]: the items that may be ranked: trained ones, and those with a known feature."""
