@@ -163,7 +163,8 @@ def _better_separator(line: str, layout: TextFormat, required: Sequence[str]) ->
 def _separator_advice(other: str) -> str:
     if other == "\t":
         return "the line looks separated by tabs: set data.format=tsv"
-    return f"the line looks separated by {other!r}: set data.separator={other!r}"
+    typed = f"""'data.separator="{other}"'"""  # so that neither the shell nor Hydra reads it
+    return f"the line looks separated by {other!r}: set {typed}"
 
 
 def _is_number(text: str) -> bool:

@@ -107,14 +107,14 @@ def test_bytes_in_a_column_that_is_not_read_do_no_harm(tmp_path: Path) -> None:
     [
         ("user,item_id\n1,2\n", {}, [": no column 'user_id'; there are 'user', 'item_id'. Did"]),
         ("user_id,sku\n1,2\n", {}, [": no column 'item_id'", "'sku'"]),
-        ("user_id;item_id\n1;2\n", {}, ["looks separated by ';'", "data.separator=';'"]),
+        ("user_id;item_id\n1;2\n", {}, ["looks separated by ';'", "set 'data.separator=\";\"'"]),
         ("user_id\titem_id\n1\t2\n", {}, ["separated by tabs", "data.format=tsv"]),
         ("1,2\n3,4\n", {}, ["line 1 looks like data ('1', '2')", "data.header=false"]),
         ("user_id,user_id,item_id\n1,2,3\n", {}, ["2 columns are named 'user_id'"]),
         (
             "1;2\n",
             {"header": False, "column_names": ["user_id", "item_id"]},
-            ["line 1 has 1 field", "data.separator=';'"],
+            ["line 1 has 1 field", "set 'data.separator=\";\"'"],
         ),
         (
             "1,2,3\n",
