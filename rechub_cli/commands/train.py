@@ -31,6 +31,7 @@ from rechub_cli.runs import (
     fingerprint,
     load_data,
     make_model,
+    optimizer_params,
     protocol,
     start_run,
     write_json,
@@ -143,7 +144,7 @@ def make_trainer(
     return MatchTrainer(
         model,
         options.mode,
-        options.optimizer_params.model_dump(),
+        optimizer_params(config),
         options.n_epoch,
         loss=LossOptions(options.loss, **options.model_dump(include={"gbce_t", "bpreg"})),
         negatives=NegativeOptions(**options.negatives.model_dump()),

@@ -21,7 +21,7 @@ from rechub_cli.trainers.options import (
 
 class OptimizerParams(Node):
     name: Literal["adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad"]
-    lr: Annotated[float, Field(gt=0)]
+    lr: Annotated[float, Field(gt=0)] | None
     weight_decay: Annotated[float, Field(ge=0)]
 
     @model_validator(mode="after")

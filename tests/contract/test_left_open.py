@@ -1,4 +1,4 @@
-"""Dropout that follows from the data where the config leaves it open."""
+"""What follows from the data or the model where the config leaves it open."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.models.matching.causal import SPARSE, default_dropout
-from rechub_cli.runs import make_model
+from rechub_cli.runs import make_model, optimizer_params
 from tests.recipes.record import compose
 
 
@@ -35,3 +35,19 @@ def test_the_model_s_dropout(
     model = make_model(compose(f"ml_100k_{name}", *words), data)
     assert {m.p for m in model.modules() if isinstance(m, Dropout)} >= {dropout}
     assert {m.p for m in model.modules() if isinstance(m, Dropout)} <= {dropout, 0.2}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words", "lr"),
+    [
+        ("ml_100k_mind", (), 1e-3),
+        ("ml_100k_comirec_dr", (), 5e-3),
+        ("ml_100k_comirec_dr", ("trainer.optimizer_params.lr=0.01",), 1e-2),
+    ],
+)
+def test_the_learning_rate(recipe: str, words: tuple[str, ...], lr: float) -> None:
+    assert optimizer_params(compose(recipe, *words)) == {
+        "name": "adam",
+        "lr": lr,
+        "weight_decay": 0.0,
+    }
