@@ -43,12 +43,13 @@ class MatchTrainer:
     optimizer_params: ``{"name", "lr", "weight_decay"}``. n_epoch: most epochs, >= 1.
     loss: LossOptions; None: bce, bpr or softmax, by the mode.
     negatives: NegativeOptions, and batch_size: see batch_rows, for data of ``load_interactions``.
-    patience: epochs without a better monitor before the end; None: never stop early.
-    monitor: the validation metric that picks the best epoch, e.g. ndcg@10. top_k, mask_seen: of
-        the validation. schedule, warmup_steps: see build_schedule. clip_norm: largest gradient
-        norm. accumulate: batches a step. device: auto, cpu or cuda. precision, compile: see
-        StepOptions. threads: CPU threads; None leaves torch's. seed: of batches, negatives and
-        dropout. run_dir: where checkpoints go; None keeps the best epoch in memory only.
+    monitor: the validation metric that picks the best epoch, e.g. ndcg@10. top_k: its cut-offs.
+    patience: epochs without a better monitor before the end; None: never stop early. mask_seen:
+        serving leaves seen items out: so do validation and listwise (NegativeOptions.exclude).
+    schedule, warmup_steps: see build_schedule. clip_norm: largest gradient norm. accumulate:
+        batches a step. device: auto, cpu or cuda. precision, compile: see StepOptions. threads:
+        CPU threads; None leaves torch's. seed: of batches, negatives and dropout.
+    run_dir: where checkpoints go; None keeps the best epoch in memory only.
     """
 
     def __init__(
@@ -82,8 +83,7 @@ class MatchTrainer:
         if threads is not None:
             torch.set_num_threads(threads)
         choose_matmul()
-        self.mode = parse_mode(mode)
-        self.step_options = StepOptions(precision, compile)
+        self.mode, self.step_options = parse_mode(mode), StepOptions(precision, compile)
         self.device = pick_device(device, self.step_options)
         self.model = model.to(self.device)
         self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
@@ -92,8 +92,8 @@ class MatchTrainer:
         self.n_epoch, self.batch_size = n_epoch, batch_size
         self.loss, self.negatives = loss or DEFAULT_LOSS[self.mode], negatives
         check_together(self.mode, self.loss, negatives or DEFAULT_NEGATIVES[self.mode])
-        self.patience, self.monitor = patience, monitor
-        self.top_k, self.mask_seen = tuple(top_k), mask_seen
+        self.patience, self.monitor, self.top_k = patience, monitor, tuple(top_k)
+        self.mask_seen = mask_seen
         self.schedule, self.warmup_steps = schedule, warmup_steps
         self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
         self.checkpoints = None if run_dir is None else Path(run_dir) / "checkpoints"

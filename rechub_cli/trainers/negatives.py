@@ -15,7 +15,7 @@ from torch import Tensor
 from rechub_cli.data.batches import HistoryGather, TrainBatch
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
-from rechub_cli.trainers.losses import spread_ranges
+from rechub_cli.trainers.full_softmax import spread_ranges
 from rechub_cli.trainers.options import SAMPLERS
 
 IN_BATCH_LIMIT = 4096

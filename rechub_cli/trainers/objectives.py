@@ -17,7 +17,8 @@ from rechub_cli.data.batches import ITEM_STEP, TrainBatch, replace_by_oov, round
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
 from rechub_cli.models.matching.base import MatchingModel, best_products
-from rechub_cli.trainers.losses import Excluded, PairLoss, full_softmax, labelled_bce, logq_scores
+from rechub_cli.trainers.full_softmax import Excluded, full_softmax
+from rechub_cli.trainers.losses import PairLoss, labelled_bce, logq_scores
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
 from rechub_cli.trainers.towers import Towers
 

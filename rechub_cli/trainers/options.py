@@ -50,10 +50,9 @@ class NegativeOptions:
     num_negatives: drawn a row (pointwise, pairwise) or a step (listwise); of hard, kept a row.
     alpha: popularity draws in proportion to count^alpha; None: 1. pool_size: random items a step
     among which hard finds the highest-scoring. logq (listwise): see ``losses.logq_scores``; None:
-    negatives, and none for hard. exclude (listwise): which items of a row's user are no candidates
-    of it, beside its target: none, those seen before, or all known ones; auto: known for hard, else
-    seen, or none where serving masks none. Pointwise and pairwise always exclude the known ones.
-    Raises ConfigError on what the sampler needs or ignores.
+    negatives, and none for hard. exclude: which items of the row's user are no candidates: none,
+    seen (before the target) or known; auto: known in pairs and for hard, else seen, or none where
+    serving masks none. Raises ConfigError on what the sampler needs or ignores.
     """
 
     sampler: str
@@ -228,8 +227,7 @@ def check_together(mode: str, loss: LossOptions, negatives: NegativeOptions) -> 
         ),
         (
             mode != "listwise" and negatives.exclude not in ("auto", "known"),
-            f"exclude|is not possible in mode {mode}, which never takes a known item of the user "
-            "as a negative; allowed: auto, known",
+            f"exclude|is not possible in mode {mode}, where known items are no negatives",
         ),
     )
 

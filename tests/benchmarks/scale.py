@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.splits import Queries
 from rechub_cli.evaluation.ranking import BLOCK_BYTES, rank_queries
-from rechub_cli.trainers.losses import full_softmax
+from rechub_cli.trainers.full_softmax import full_softmax
 from tests.benchmarks.record import Row
 from tests.benchmarks.stages import StagedTraining
 from tests.benchmarks.synthetic import bare, films, shipped

@@ -21,6 +21,7 @@ ATTENTION, TRANSFORMER = "layers/attention.py", "layers/transformer.py"
 CAUSAL = "models/matching/causal.py"
 HISTORY, CAPSULE, BASE = "layers/history.py", "layers/capsule.py", "models/matching/base.py"
 LOSSES, LOSSES_TEST = "trainers/losses.py", "tests/trainers/test_losses.py"
+SOFTMAX = "trainers/full_softmax.py"
 NEGATIVES, NEGATIVES_TEST = "trainers/negatives.py", "tests/trainers/test_negatives.py"
 STEPS, COMBINATIONS_TEST = "trainers/steps.py", "tests/trainers/test_combinations.py"
 
@@ -156,7 +157,7 @@ MUTATIONS = (
         "tests/data/test_windows.py",
     ),
     Mutation(
-        "loss", "gradient to the first interest", "trainers/losses.py",
+        "loss", "gradient to the first interest", "trainers/full_softmax.py",
         "products.ge_(logits.unsqueeze(1))", "products.zero_()[:, 0] = 1",
         "tests/trainers/test_losses.py",
     ),
@@ -169,7 +170,7 @@ MUTATIONS = (
         "tests/layers",
     ),
     Mutation(
-        "loss", "full softmax axis", LOSSES, "probability.sum(dim=1, keepdim=True)",
+        "loss", "full softmax axis", SOFTMAX, "probability.sum(dim=1, keepdim=True)",
         "probability.sum(dim=0, keepdim=True)",
     ),
     Mutation(
@@ -230,10 +231,10 @@ MUTATIONS = (
         "self.before[batch.event] - 1 if", NEGATIVES_TEST,
     ),
     Mutation(
-        "loss", "a target seen before is lost", LOSSES, "products[index, :, target] = kept", "pass",
-        LOSSES_TEST,
+        "loss", "a target seen before is lost", SOFTMAX, "products[index, :, target] = kept",
+        "pass", LOSSES_TEST,
     ),
-    Mutation("loss", "excluded of one interest", LOSSES, "cell += width", "pass", LOSSES_TEST),
+    Mutation("loss", "excluded of one interest", SOFTMAX, "cell += width", "pass", LOSSES_TEST),
     Mutation(
         "sampler", "logQ by default", STEPS, '"negatives" if softmax and not hard else "none"',
         '"none"', COMBINATIONS_TEST,

@@ -34,11 +34,11 @@ from rechub_cli.models.matching.gru4rec import GRU4Rec
 from rechub_cli.models.matching.mind import MIND
 from rechub_cli.models.matching.sasrec import SASRec
 from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
+from rechub_cli.trainers.full_softmax import full_softmax
 from rechub_cli.trainers.losses import (
     bce,
     bpr,
     bpr_max,
-    full_softmax,
     gbce_beta,
     logq_scores,
     sampled_softmax,

@@ -328,6 +328,13 @@ def test_gbce_cannot_draw_more_than_there_are_others(tiny: MatchData, model: Mat
         from_python(choice, model).fit(tiny)
 
 
+def test_pairs_have_no_known_negatives(model: MatchingModel) -> None:
+    with pytest.raises(ConfigError, match="exclude='none' is not possible in mode pairwise"):
+        MatchTrainer(model, "pairwise", negatives=NegativeOptions("uniform", 4, exclude="none"))
+    with pytest.raises(ConfigError, match="exclude='sen'; allowed: auto, none, seen, known"):
+        NegativeOptions("full", exclude="sen")
+
+
 def test_rows_of_a_loader_bring_their_own_negatives(model: MatchingModel) -> None:
     with pytest.raises(ConfigError, match="ignored for a DataLoader"):
         MatchTrainer(model, "pairwise", negatives=NegativeOptions("in_batch")).fit([])

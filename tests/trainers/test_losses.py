@@ -11,14 +11,13 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from rechub_cli.errors import ConfigError
-from rechub_cli.trainers import losses
+from rechub_cli.trainers import full_softmax as chunked
+from rechub_cli.trainers.full_softmax import Excluded, full_softmax
 from rechub_cli.trainers.losses import (
-    Excluded,
     bce,
     bpr,
     bpr_max,
     corrected,
-    full_softmax,
     gbce_beta,
     logq_scores,
     sampled_softmax,
@@ -57,7 +56,7 @@ def test_full_softmax_is_the_dense_one(
     some_excluded: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(losses, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(chunked, "CHUNK_ROWS", chunk)
     generator = torch.Generator().manual_seed(0)
     values = [
         torch.randn(s, generator=generator, dtype=torch.float64)

@@ -15,7 +15,7 @@ from rechub_cli.data.batches import HistoryGather, TrainBatch
 from rechub_cli.data.splits import Queries, Split
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers import negatives
-from rechub_cli.trainers.losses import spread_ranges
+from rechub_cli.trainers.full_softmax import spread_ranges
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
 
 COUNTS = torch.tensor([8, 4, 0, 2, 2])

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from rechub_cli.trainers.full_softmax import full_softmax
 from rechub_cli.trainers.losses import (
     PairLoss,
     bce,
     bpr,
     bpr_max,
-    full_softmax,
     gbce_beta,
     logq_scores,
     sampled_softmax,
