@@ -26,7 +26,7 @@ from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.sources import load_tables
 from rechub_cli.errors import ConfigError, DataError, RechubError
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.models.matching.causal import default_dropout
+from rechub_cli.models.matching.causal import default_dropouts
 from rechub_cli.registry import build_model, find_model
 from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.device import choose_matmul
@@ -114,8 +114,9 @@ def optimizer_params(config: RunConfig) -> dict[str, Any]:
 def make_model(config: RunConfig, data: MatchData) -> MatchingModel:
     """Build the config's model, its weights drawn from the config's seed."""
     params = config.model.model_dump(exclude={"name", "embed_dim"})
-    if "dropout" in params and params["dropout"] is None:
-        params["dropout"] = default_dropout(data.events_per_item)
+    for name, value in default_dropouts(data.events_per_item).items():
+        if name in params and params[name] is None:
+            params[name] = value
     torch.manual_seed(config.seed)
     return build_model(
         config.model.name, data.encoded.schema, max_len=data.options.max_len, params=params

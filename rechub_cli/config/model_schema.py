@@ -117,7 +117,7 @@ class CausalParams(Node):
 class Gru4recParams(CausalParams):
     name: Literal["gru4rec"]
     num_layers: Annotated[int, Field(ge=1, le=16)]
-    input_dropout: Dropout
+    input_dropout: Dropout | None
 
 
 class SasrecParams(CausalParams):

@@ -9,22 +9,30 @@ import pytest
 
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.layers.dropout import Dropout
-from rechub_cli.models.matching.causal import SPARSE, default_dropout
+from rechub_cli.models.matching.causal import SPARSE, default_dropouts
 from rechub_cli.runs import make_model, optimizer_params
 from tests.recipes.record import compose
 
 
 def test_sparse_data_have_more() -> None:
-    assert default_dropout(SPARSE - 0.1) > default_dropout(SPARSE)
+    few, many = default_dropouts(SPARSE - 0.1), default_dropouts(SPARSE)
+    assert all(few[name] > many[name] for name in ("dropout", "input_dropout"))
 
 
-@pytest.mark.parametrize("name", ["sasrec", "gru4rec"])
 @pytest.mark.parametrize(
-    ("words", "sparse", "dropout"),
-    [((), True, 0.5), ((), False, 0.3), (("model.dropout=0.1",), True, 0.1)],
+    ("name", "words", "sparse", "dropouts"),
+    [
+        ("sasrec", (), True, {0.5}),
+        ("sasrec", (), False, {0.3}),
+        ("sasrec", ("model.dropout=0.1",), True, {0.1}),
+        ("gru4rec", (), True, {0.5}),
+        ("gru4rec", (), False, {0.3, 0.2}),
+        ("gru4rec", ("model.dropout=0.1",), True, {0.1, 0.5}),
+        ("gru4rec", ("model.input_dropout=0",), True, {0.0, 0.5}),
+    ],
 )
-def test_the_model_s_dropout(
-    name: str, words: tuple[str, ...], sparse: bool, dropout: float, tiny: MatchData
+def test_the_model_s_dropouts(
+    name: str, words: tuple[str, ...], sparse: bool, dropouts: set[float], tiny: MatchData
 ) -> None:
     """Of the data alone, of 84 events and 20 items, unless the config gives one."""
     assert tiny.events_per_item == 84 / 20
@@ -33,8 +41,7 @@ def test_the_model_s_dropout(
         data = replace(tiny)
         data.train_counts = tiny.train_counts * 10
     model = make_model(compose(f"ml_100k_{name}", *words), data)
-    assert {m.p for m in model.modules() if isinstance(m, Dropout)} >= {dropout}
-    assert {m.p for m in model.modules() if isinstance(m, Dropout)} <= {dropout, 0.2}
+    assert {m.p for m in model.modules() if isinstance(m, Dropout)} == dropouts
 
 
 @pytest.mark.parametrize(
