@@ -31,7 +31,7 @@ def full_softmax(
     candidates of a row; None: all are.
     The gradient is made in the forward pass, so memory does not grow with Q x C.
     """
-    loss: Tensor = _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call]
+    loss: Tensor = _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call] # torch has no types here
         queries, items, target, temperature, excluded, weight
     )
     return loss

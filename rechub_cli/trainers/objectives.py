@@ -88,7 +88,7 @@ class FullSoftmax:
         if self.taken is not None:
             start, stop = self.taken.ranges(batch)
             excluded = Excluded(start.to(device), stop.to(device), self.columns)
-        target, batch = self.column[batch.target].to(device), batch.to(device)
+        target, batch = self.column_of[batch.target].to(device), batch.to(device)
         users = user_vectors(self.towers, batch)
         queries = model.queries(users, vectors[target])
         return full_softmax(
@@ -101,17 +101,17 @@ class FullSoftmax:
         )
 
     @cached_property
-    def column(self) -> Tensor:
+    def column_of(self) -> Tensor:
         """Where each catalogue row stands among the candidates, int64; -1 for no candidate."""
-        column = torch.full((self.num_items,), -1)
-        column[self.items] = torch.arange(len(self.items))
-        return column
+        column_of = torch.full((self.num_items,), -1)
+        column_of[self.items] = torch.arange(len(self.items))
+        return column_of
 
     @cached_property
     def columns(self) -> Tensor:
         """The candidate of each of ``taken``'s items, int64, on the model's device."""
         assert self.taken is not None
-        return self.column[self.taken.items].to(self.table.device)
+        return self.column_of[self.taken.items].to(self.table.device)
 
 
 @dataclass

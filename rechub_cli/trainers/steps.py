@@ -151,12 +151,7 @@ def _objective(
         towers.model, data.encoded.item, oov_share=data.options.oov_share, device=device
     )
     softmax, hard = loss.name == "softmax", options.sampler == "hard"
-    exclude = options.exclude
-    if exclude == "auto":
-        exclude = "known" if hard else "seen" if mask_seen else "none"
-    taken = None
-    if softmax and exclude != "none":
-        taken = UserItems(data.gather, data.split, exclude=exclude)
+    taken = _taken(data, options, mask_seen=mask_seen) if softmax else None
     if options.sampler == "full":
         items = data.trained_items
         return FullSoftmax(towers, table, items, num_items=len(data.catalogue), taken=taken)
@@ -187,6 +182,14 @@ def _objective(
         known=known,
         taken=taken,
     )
+
+
+def _taken(data: MatchData, options: NegativeOptions, *, mask_seen: bool) -> UserItems | None:
+    """What the softmax leaves out of a row's candidates; see NegativeOptions.exclude."""
+    exclude = options.exclude
+    if exclude == "auto":
+        exclude = "known" if options.sampler == "hard" else "seen" if mask_seen else "none"
+    return None if exclude == "none" else UserItems(data.gather, data.split, exclude=exclude)
 
 
 def _pair_loss(

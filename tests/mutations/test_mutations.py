@@ -219,7 +219,7 @@ MUTATIONS = (
         NEGATIVES_TEST,
     ),
     Mutation(
-        "sampler", "known pairs", STEPS, '"known" if hard else', '"none" if hard else',
+        "sampler", "known pairs", STEPS, '"known" if options.sampler', '"none" if options.sampler',
         COMBINATIONS_TEST,
     ),
     Mutation(
