@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rechub_cli.commands.printout import print_data
+from rechub_cli.commands.printout import print_data, print_samples
 from rechub_cli.commands.train import make_trainer
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.cost.memory import memory_limit, peak_bytes, state_factor, weight_bytes
@@ -34,8 +34,8 @@ from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import result_console
 from rechub_cli.runs import fingerprint, load_data, make_model, optimizer_params
 from rechub_cli.trainers.device import pick_device
+from rechub_cli.trainers.loading import batch_rows
 from rechub_cli.trainers.options import LAZY, StepOptions
-from rechub_cli.trainers.steps import batch_rows
 
 ENDLESS = 1_000_000
 """Epochs, so that the measuring decides when the loop ends."""
@@ -71,6 +71,7 @@ def run(config: RunConfig, scratch: Path) -> None:
     print_data(console, data)
     check_tables(config, data, device)
     model = make_model(config, data)
+    print_samples(console, data, model, options.samples)
     check_batch(config, model, data, device)
     cost = step_cost(config, model, data)
     seconds = other_seconds(config, model, data, scratch, load=load)
@@ -102,7 +103,7 @@ def check_batch(
     config: RunConfig, model: MatchingModel, data: MatchData, device: torch.device
 ) -> None:
     """Refuse a batch that cannot be held, judged by a small part of one."""
-    size = batch_rows(data, model, config.trainer.batch_size)
+    size = batch_rows(data, model, config.trainer.batch_size, config.trainer.samples)
     if size < PROBE:
         return
     probe = step_cost(config, model, data, batch_size=size // PROBE, steps=1, seconds=0.0)

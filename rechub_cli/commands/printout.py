@@ -17,6 +17,9 @@ from rechub_cli.commands.tables import (
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.evaluation.compare import SPLITS
+from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.causal import CausalModel
+from rechub_cli.trainers.loading import mean_history, training_samples
 from rechub_cli.trainers.sanity import RunWarning
 
 
@@ -41,6 +44,19 @@ def print_data(console: Console, data: MatchData) -> None:
     ):
         console.print(f"{side} features: {', '.join(f.name for f in features)}")
     console.print(f"density: {data.events_per_item:,.0f} training events an item")
+
+
+def print_samples(console: Console, data: MatchData, model: MatchingModel, samples: str) -> None:
+    """How a causal model reads its training data, which follows from them."""
+    if not isinstance(model, CausalModel):
+        return
+    if training_samples(data, model, samples) == "windows":
+        console.print("samples: windows, every position a target")
+    else:
+        console.print(
+            f"samples: prefixes, a row a target, with {mean_history(data):,.0f} items before it "
+            "on average"
+        )
 
 
 def _share(part: int, whole: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from rechub_cli.commands.printout import print_data, print_result
+from rechub_cli.commands.printout import print_data, print_result, print_samples
 from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.data.dataset import MatchData
@@ -63,6 +63,7 @@ def run(
     model = make_model(config, data)
     start_run(run_dir, config, overrides)
     print_data(console, data)
+    print_samples(console, data, model, config.trainer.samples)
     trainer, epochs = fit(config, model, data, run_dir)
     seconds = time.perf_counter() - started
     metrics = measure(config, trainer, data, world)
@@ -149,6 +150,7 @@ def make_trainer(
         loss=LossOptions(options.loss, **options.model_dump(include={"gbce_t", "bpreg"})),
         negatives=NegativeOptions(**options.negatives.model_dump()),
         batch_size=options.batch_size,
+        samples=options.samples,
         patience=options.patience,
         monitor=options.monitor,
         top_k=config.evaluation.top_k,

@@ -31,6 +31,7 @@ class Later:
 LATER = (
     Later("trainer", "precision", "fp32"),
     Later("trainer", "compile", False),
+    Later("trainer", "samples", "auto"),  # then windows of causal models, of sparse data too
     Later("model", "positions", "end", name="sasrec"),
     Later("data", "cache", False, name="table"),
     Later("trainer.negatives", "exclude", "none", beside="logq"),

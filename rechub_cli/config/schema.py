@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from rechub_cli.config.data_schema import DataConfig
-from rechub_cli.config.model_schema import ModelConfig
+from rechub_cli.config.model_schema import CausalParams, ModelConfig
 from rechub_cli.config.node import Node, Positive, refuse
 from rechub_cli.config.trainer_schema import TrainerUnion
 
@@ -56,6 +56,18 @@ class RunConfig(Node):
     export: ExportConfig
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     evaluation: EvaluationConfig
+
+    @model_validator(mode="after")
+    def _windows_of_a_causal_model(self) -> RunConfig:
+        causal = isinstance(self.model, CausalParams)
+        refuse(
+            (
+                self.trainer.samples == "windows" and not causal,
+                "trainer.samples|needs a causal model (gru4rec, sasrec), which has a vector at "
+                "every position: use auto or prefixes",
+            )
+        )
+        return self
 
 
 def monitor_problem(values: Mapping[str, Any]) -> str | None:

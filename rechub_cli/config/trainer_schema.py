@@ -56,6 +56,7 @@ class ListNegatives(PairNegatives):
 
 class TrainerConfig(Node):
     batch_size: Positive | None
+    samples: Literal["auto", "windows", "prefixes"]
     n_epoch: Positive
     patience: Positive | None
     monitor: str

@@ -89,15 +89,19 @@ class MatchData:
         features = encoded.schema.item_features
         return any_known(values, features, scaled=encoded.scales, rows=len(self.catalogue))
 
-    def train_loader(self, *, batch_size: int, seed: int) -> TrainLoader:
-        """The training batches; see TrainLoader."""
+    def train_loader(self, *, batch_size: int, seed: int, min_history: int = 0) -> TrainLoader:
+        """The training batches; see TrainLoader. min_history: known items before a target."""
         events = torch.from_numpy(training_events(self.interactions, self.split))
         known = self.encoded.item[ITEM_ID][:-1] >= FIRST
         targets = torch.from_numpy(self.interactions.items.astype(np.int64))[events]
+        events = events[known[targets]]
+        if min_history:
+            user = torch.from_numpy(self.interactions.users())[events]
+            events = events[self.gather.lengths(user, events) >= min_history]
         return TrainLoader(
             self.interactions,
             self.gather,
-            events[known[targets]],
+            events,
             batch_size=batch_size,
             oov_share=self.options.oov_share,
             seed=seed,

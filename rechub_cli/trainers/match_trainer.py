@@ -16,6 +16,7 @@ from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.suggest import did_you_mean
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
 from rechub_cli.trainers.device import choose_matmul, pick_device
+from rechub_cli.trainers.loading import check_samples
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 from rechub_cli.trainers.options import (
     DEFAULT_LOSS,
@@ -42,7 +43,8 @@ class MatchTrainer:
     model: a MatchingModel. mode: 0 or pointwise, 1 or pairwise, 2 or listwise.
     optimizer_params: ``{"name", "lr", "weight_decay"}``. n_epoch: most epochs, >= 1.
     loss: LossOptions; None: bce, bpr or softmax, by the mode.
-    negatives: NegativeOptions, and batch_size: see batch_rows, for data of ``load_interactions``.
+    negatives: NegativeOptions, batch_size: see batch_rows, and samples: auto, windows or prefixes,
+        see training_samples, all for data of ``load_interactions``.
     monitor: the validation metric that picks the best epoch, e.g. ndcg@10. top_k: its cut-offs.
     patience: epochs without a better monitor before the end; None: never stop early. mask_seen:
         serving leaves seen items out: so do validation and listwise (NegativeOptions.exclude).
@@ -62,6 +64,7 @@ class MatchTrainer:
         loss: LossOptions | None = None,
         negatives: NegativeOptions | None = None,
         batch_size: int | None = None,
+        samples: str = "auto",
         patience: int | None = 5,
         monitor: str = "ndcg@10",
         top_k: Sequence[int] = (5, 10, 20, 50),
@@ -89,7 +92,8 @@ class MatchTrainer:
         self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
         self.optimizer = str(self.optimizer_params.get("name", "adam"))
         check({"clip_norm": clip_norm}, clip_rule(self.optimizer, clip_norm))
-        self.n_epoch, self.batch_size = n_epoch, batch_size
+        self.n_epoch, self.batch_size, self.samples = n_epoch, batch_size, samples
+        check_samples(self.model, samples)
         self.loss, self.negatives = loss or DEFAULT_LOSS[self.mode], negatives
         check_together(self.mode, self.loss, negatives or DEFAULT_NEGATIVES[self.mode])
         self.patience, self.monitor, self.top_k = patience, monitor, tuple(top_k)
@@ -231,10 +235,15 @@ class MatchTrainer:
     def _steps(self, train: MatchData | Iterable[Any]) -> Steps:
         towers = Towers(self.model, self.step_options)
         if not isinstance(train, MatchData):
-            if self.negatives is not None:
+            own = {
+                "negatives": self.negatives is not None,
+                "batch_size": self.batch_size is not None,
+                "samples": self.samples != "auto",
+            }
+            if idle := [name for name, given in own.items() if given]:
                 raise ConfigError(
-                    "negatives are ignored for a DataLoader, whose rows bring their own (see "
-                    "README): leave them out, or give data of load_interactions"
+                    f"{', '.join(idle)}: ignored for a DataLoader, whose batches are its own (see "
+                    "README): leave out, or give data of load_interactions"
                 )
             return row_steps(train, towers, mode=self.mode, loss=self.loss, device=self.device)
         negatives = self.negatives or DEFAULT_NEGATIVES[self.mode]
@@ -245,6 +254,7 @@ class MatchTrainer:
             loss=self.loss,
             negatives=negatives,
             batch_size=self.batch_size,
+            samples=self.samples,
             device=self.device,
             seed=self.seed,
             mask_seen=self.mask_seen,

@@ -20,6 +20,7 @@ LOGQ = ("none", "negatives", "both", "weighted")
 EXCLUDE = ("auto", "none", "seen", "known")
 OPTIMIZERS = ("adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad")
 PRECISIONS = ("fp32", "bf16")
+SAMPLES = ("auto", "windows", "prefixes")
 LAZY = OPTIMIZERS[-2:]
 """Optimizers under which a step touches only the rows of the tables that it has looked up."""
 
@@ -39,7 +40,7 @@ class LossOptions:
     bpreg: float | None = None
 
     def __post_init__(self) -> None:
-        _known("loss", self.name, [name for names in LOSSES.values() for name in names])
+        check_known("loss", self.name, [name for names in LOSSES.values() for name in names])
         check(self, *loss_rules(self.name, gbce_t=self.gbce_t, bpreg=self.bpreg))
 
 
@@ -63,10 +64,10 @@ class NegativeOptions:
     exclude: str = "auto"
 
     def __post_init__(self) -> None:
-        _known("sampler", self.sampler, SAMPLERS)
-        _known("exclude", self.exclude, EXCLUDE)
+        check_known("sampler", self.sampler, SAMPLERS)
+        check_known("exclude", self.exclude, EXCLUDE)
         if self.logq is not None:
-            _known("logq", self.logq, LOGQ)
+            check_known("logq", self.logq, LOGQ)
         check(self, *sampler_rules(**vars(self)))
 
 
@@ -80,7 +81,7 @@ class StepOptions:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        _known("precision", self.precision, PRECISIONS)
+        check_known("precision", self.precision, PRECISIONS)
 
 
 def parse_mode(mode: int | str) -> str:
@@ -240,7 +241,8 @@ def check(found: object, *rules: Rule) -> None:
         raise ConfigError("\n".join(f"{key}={values[key]!r} {text}" for key, text in broken))
 
 
-def _known(key: str, value: str, allowed: Iterable[str]) -> None:
+def check_known(key: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise ConfigError for another than the allowed names."""
     if value not in (allowed := list(allowed)):
         near = did_you_mean(str(value), allowed)
         raise ConfigError(f"{key}={value!r}; allowed: {', '.join(allowed)}.{near}")

@@ -14,8 +14,7 @@ from rechub_cli.data.batches import TrainLoader
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import ConfigError, RechubError
-from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.models.matching.causal import CausalModel
+from rechub_cli.trainers.loading import training_loader
 from rechub_cli.trainers.losses import (
     PAIR_LOSSES,
     PairLoss,
@@ -86,15 +85,16 @@ def catalogue_steps(
     batch_size: int | None,
     device: torch.device,
     seed: int,
+    samples: str = "auto",
     mask_seen: bool = True,
 ) -> Steps:
     """Steps over data of ``load_interactions``, with negatives of the catalogue.
 
+    batch_size, samples: see ``loading``.
     mask_seen: whether the items of a user's history are left out where the model serves.
     """
     model = towers.model
-    make = data.window_loader if isinstance(model, CausalModel) else data.train_loader
-    loader = make(batch_size=batch_rows(data, model, batch_size), seed=seed)
+    loader = training_loader(data, model, samples=samples, batch_size=batch_size, seed=seed)
     objective = _objective(
         data, loader, towers, loss=loss, options=negatives, device=device, mask_seen=mask_seen
     )
@@ -111,30 +111,6 @@ def catalogue_steps(
             yield found, len(batch.target)
 
     return Steps(losses, len(loader), probe)
-
-
-ROWS = 512
-WINDOW_TARGETS, LEAST_TARGETS, MAX_WINDOWS = 2048, 256, 128
-EPOCH_STEPS = 256
-"""Steps that an epoch of windows should have, as far as they hold LEAST_TARGETS."""
-
-
-def batch_rows(data: MatchData, model: MatchingModel, batch_size: int | None) -> int:
-    """Rows a step, or windows of a causal model.
-
-    batch_size: None: 512 rows; of windows at most 128, and as many as hold about 2048 targets, or
-    so few (down to 256 targets) that an epoch has 256 steps. Long windows are many targets of one
-    user: by their number alone an epoch would have few steps (MovieLens 100k, SASRec, test
-    Recall@50: 4 windows .493, 18 windows .456).
-    """
-    if batch_size is not None:
-        return batch_size
-    if not isinstance(model, CausalModel):
-        return ROWS
-    loader = data.window_loader(batch_size=1, seed=0)
-    targets = min(max(loader.num_rows // EPOCH_STEPS, LEAST_TARGETS), WINDOW_TARGETS)
-    windows = targets * len(loader) // max(loader.num_rows, 1)
-    return min(max(windows, 1), MAX_WINDOWS)
 
 
 def _objective(

@@ -127,9 +127,9 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        (("data=table", "data.path=x"), 4),
-        (("model=sasrec",), 4),
-        (("trainer=pairwise",), 2),
+        (("data=table", "data.path=x"), 5),
+        (("model=sasrec",), 5),
+        (("trainer=pairwise",), 3),
     ],
 )
 def test_a_config_of_before_some_settings_is_read(
@@ -152,6 +152,15 @@ def test_what_held_before_a_setting_does_not_overrule_it(tmp_path: Path) -> None
     config = resolve(RunConfig, composed("model=sasrec"), origin=Origin())
     (tmp_path / "config.yaml").write_text(to_yaml(config))
     assert load_config(tmp_path / "config.yaml") == config
+
+
+def test_windows_need_a_causal_model() -> None:
+    found = problems("model=mind", "trainer.samples=windows", "trainer.monitor=ndcg@7")
+    assert [line.split(":")[0] for line in found] == ["trainer.samples", "trainer.monitor"]
+    assert "'windows' needs a causal model (gru4rec, sasrec)" in found[0]
+    assert "override 'trainer.samples=windows'" in found[0]
+    words = ("model=gru4rec", "trainer.samples=windows")
+    assert resolve(RunConfig, composed(*words), origin=Origin(words)).trainer.samples == "windows"
 
 
 def test_all_problems_come_at_once() -> None:

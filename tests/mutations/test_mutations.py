@@ -23,6 +23,7 @@ HISTORY, CAPSULE, BASE = "layers/history.py", "layers/capsule.py", "models/match
 LOSSES, LOSSES_TEST = "trainers/losses.py", "tests/trainers/test_losses.py"
 SOFTMAX = "trainers/full_softmax.py"
 NEGATIVES, NEGATIVES_TEST = "trainers/negatives.py", "tests/trainers/test_negatives.py"
+LOADING, LOADING_TEST = "trainers/loading.py", "tests/trainers/test_loading.py"
 STEPS, COMBINATIONS_TEST = "trainers/steps.py", "tests/trainers/test_combinations.py"
 
 
@@ -239,6 +240,15 @@ MUTATIONS = (
         "sampler", "logQ by default", STEPS, '"negatives" if softmax and not hard else "none"',
         '"none"', COMBINATIONS_TEST,
     ),
+    Mutation(
+        "loading", "empty histories", LOADING, "1 if isinstance(model, CausalModel) else 0", "0",
+        LOADING_TEST,
+    ),
+    Mutation(
+        "loading", "long histories", LOADING, "sparse and mean_history(data) <= SHORT", "sparse",
+        LOADING_TEST,
+    ),
+    Mutation("loading", "dense data", LOADING, "sparse and mean", "mean", LOADING_TEST),
     Mutation(
         "options", "gBCE's sampler", "trainers/options.py",
         'loss == "gbce" and sampler != "uniform"', "False", COMBINATIONS_TEST,

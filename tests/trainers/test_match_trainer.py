@@ -10,16 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import rechub_cli
-from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 from rechub_cli.trainers.options import LossOptions, parse_mode
-from rechub_cli.trainers.steps import batch_rows
-from tests.contract.conftest import make_model, tiny_raw
+from tests.contract.conftest import make_model
 
 Rows = list[tuple[dict[str, Tensor], Tensor]]
 
@@ -221,35 +219,3 @@ def test_schedules_by_hand() -> None:
             optimizer.step()
             schedule.step()
         assert rates == pytest.approx(expected)
-
-
-def causal_data(*, users: int, events: int) -> MatchData:
-    return prepare(
-        tiny_raw(users=users, events=events),
-        split=SplitOptions(),
-        features=FeatureOptions(max_len=300),
-        embed_dim=16,
-        seed=0,
-    )
-
-
-@pytest.mark.parametrize(
-    ("users", "events", "windows"),
-    [
-        (4, 303, 1),  # windows of 300 targets: one has the 256 that a step needs at least
-        (100, 43, 6),  # 4,000 targets of 40 a window: 256 a step, for few steps
-        (400, 303, 1),  # 120,000 targets: 256 steps of 468, in windows of 300
-        (3000, 103, 11),  # 300,000 targets of 100 a window: 256 steps of 1,171
-        (6000, 103, 20),  # 600,000 targets: 2,048 a step, for more steps than 256
-        (6000, 8, 51),  # 30,000 targets of 5 a window: 256 a step
-        (40_000, 8, 128),  # 200,000 of 5: 256 steps would have 156 windows
-    ],
-)
-def test_windows_of_a_step_follow_from_the_data(users: int, events: int, windows: int) -> None:
-    data = causal_data(users=users, events=events)
-    assert batch_rows(data, make_model("sasrec", data), None) == windows
-
-
-def test_rows_of_a_step(tiny: MatchData) -> None:
-    assert batch_rows(tiny, make_model("dssm", tiny), None) == 512
-    assert batch_rows(tiny, make_model("sasrec", tiny), 7) == 7

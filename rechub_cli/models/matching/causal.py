@@ -23,6 +23,10 @@ SPARSE = 30
 """Fewer training events an item than this are few: its vector is soon learned by heart."""
 
 
+def is_sparse(events_per_item: float) -> bool:
+    return events_per_item < SPARSE
+
+
 def default_dropouts(events_per_item: float) -> dict[str, float]:
     """Dropouts that follow from the data: 0.5 where they are sparse.
 
@@ -30,7 +34,7 @@ def default_dropouts(events_per_item: float) -> dict[str, float]:
     MovieLens 100k (58): .1193 and .1129; 1 seed each. GRU4Rec's input_dropout, Beauty, validation:
     .0526 with 0.2, .0583 with 0.5.
     """
-    sparse = events_per_item < SPARSE
+    sparse = is_sparse(events_per_item)
     return {"dropout": 0.5 if sparse else 0.3, "input_dropout": 0.5 if sparse else 0.2}
 
 
@@ -89,8 +93,9 @@ class CausalUserTower(nn.Module):
 class CausalModel(MatchingModel):
     """A model that reads a history in order and has a vector at every position of it.
 
-    Trained on windows: the vector at a position predicts the item that follows it, and the
-    user's vector is the one at the last position. sequence: makes the layer from the width D.
+    The vector at a position predicts the item that follows it, and the user's vector is the one at
+    the last position. So windows of a history train it at every position at once (see
+    trainers.loading). sequence: makes the layer from the width D.
     """
 
     user_tower: CausalUserTower

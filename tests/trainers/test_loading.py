@@ -1,0 +1,115 @@
+"""What steps read: windows or a row a target, as the data ask for, and how many."""
+
+from __future__ import annotations
+
+import pytest
+from torch.testing import assert_close
+
+from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
+from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.errors import ConfigError
+from rechub_cli.trainers.loading import (
+    SHORT,
+    batch_rows,
+    mean_history,
+    training_loader,
+    training_samples,
+)
+from rechub_cli.trainers.match_trainer import MatchTrainer
+from tests.contract.conftest import make_model, tiny_raw
+
+
+def causal_data(*, users: int, events: int, items: int = 20) -> MatchData:
+    return prepare(
+        tiny_raw(users=users, events=events, items=items),
+        split=SplitOptions(),
+        features=FeatureOptions(max_len=300),
+        embed_dim=16,
+        seed=0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("users", "events", "items", "samples"),
+    [
+        (60, 9, 20, "prefixes"),  # 21 training events an item
+        (90, 9, 20, "windows"),  # 31
+        (10, 100, 100, "prefixes"),  # 9 an item, 49 items before a target on average
+        (10, 106, 100, "windows"),  # 52
+    ],
+)
+def test_prefixes_where_data_are_sparse_and_histories_short(
+    users: int, events: int, items: int, samples: str
+) -> None:
+    data = causal_data(users=users, events=events, items=items)
+    length = [n for n in range(events - 2) if n > 0]
+    assert mean_history(data) == pytest.approx(sum(length) / len(length))
+    assert training_samples(data, make_model("sasrec", data), "auto") == samples
+    assert training_samples(data, make_model("dssm", data), "auto") == "prefixes"
+
+
+def test_short_is_what_the_cases_around_it_assume() -> None:
+    assert 49 < SHORT < 52
+
+
+def test_a_prefix_and_its_place_in_a_window_are_the_same_sample(tiny: MatchData) -> None:
+    """As user vectors without dropout, target by target: each training event but first ones."""
+    model = make_model("sasrec", tiny).eval()
+    found = {}
+    for samples in ("windows", "prefixes"):
+        loader = training_loader(tiny, model, samples=samples, batch_size=1000, seed=0)
+        loader.oov_share = 0.0
+        (batch,) = loader.epoch(1)
+        if batch.position is None:
+            vectors = model.user_tower(batch.features)
+        else:
+            vectors = model.position_vectors(batch.features).flatten(0, 1)[batch.position]
+        order = batch.event.argsort()
+        found[samples] = (batch.event[order], batch.target[order], vectors[order])
+    assert_close(found["windows"], found["prefixes"], rtol=1e-4, atol=1e-5)
+    assert len(found["windows"][0]) == 12 * 6
+
+
+def test_other_models_learn_from_first_events_too(tiny: MatchData) -> None:
+    loader = training_loader(
+        tiny, make_model("dssm", tiny), samples="auto", batch_size=1000, seed=0
+    )
+    assert loader.num_rows == 12 * 7
+
+
+@pytest.mark.parametrize("samples", ["windows", "prefixes"])
+def test_both_train(samples: str, tiny: MatchData) -> None:
+    model = make_model("gru4rec", tiny)
+    trainer = MatchTrainer(model, "listwise", n_epoch=20, samples=samples, patience=None)
+    losses = [result.loss for result in trainer.fit(tiny)]
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_windows_need_a_causal_model(tiny: MatchData) -> None:
+    with pytest.raises(ConfigError, match="samples='windows' needs a causal model.*DSSM has none"):
+        MatchTrainer(make_model("dssm", tiny), samples="windows")
+    with pytest.raises(ConfigError, match="samples='window'; allowed: auto, windows, prefixes.*"):
+        MatchTrainer(make_model("sasrec", tiny), samples="window")
+
+
+@pytest.mark.parametrize(
+    ("users", "events", "windows"),
+    [
+        (4, 303, 1),  # windows of 300 targets: one has the 256 that a step needs at least
+        (100, 43, 6),  # 4,000 targets of 40 a window: 256 a step, for few steps
+        (400, 303, 1),  # 120,000 targets: 256 steps of 468, in windows of 300
+        (3000, 103, 11),  # 300,000 targets of 100 a window: 256 steps of 1,171
+        (6000, 103, 20),  # 600,000 targets: 2,048 a step, for more steps than 256
+        (6000, 8, 51),  # 30,000 targets of 5 a window: 256 a step
+        (40_000, 8, 128),  # 200,000 of 5: 256 steps would have 156 windows
+    ],
+)
+def test_windows_of_a_step_follow_from_the_data(users: int, events: int, windows: int) -> None:
+    data = causal_data(users=users, events=events)
+    assert batch_rows(data, make_model("sasrec", data), None, "windows") == windows
+
+
+def test_rows_of_a_step(tiny: MatchData) -> None:
+    assert batch_rows(tiny, make_model("dssm", tiny), None) == 512
+    assert batch_rows(tiny, make_model("sasrec", tiny), None, "prefixes") == 256
+    assert batch_rows(tiny, make_model("sasrec", tiny), 7) == 7
