@@ -6,8 +6,14 @@ import pyarrow as pa
 import pytest
 
 from rechub_cli.data.load import load_interactions
-from tests.benchmarks.peers.__main__ import CASES, WIDTH, Case, our_config
-from tests.benchmarks.peers.samples import NEGATIVES, samples
+from tests.benchmarks.peers.cases import QUALITIES, SPEEDS, Quality, Speed
+from tests.benchmarks.peers.samples import rows, sequences
+from tests.benchmarks.peers.speed import our_config
+from tests.benchmarks.peers.venv import PACKAGES
+from tests.benchmarks.peers.worker import HERE
+from tests.benchmarks.synthetic import shipped
+
+NEGATIVES = 3
 
 # User "a" trains on p, q, r (s and t are held out), user "b", too short for that, on q.
 DATA = {
@@ -19,13 +25,13 @@ DATA = {
 
 def test_samples_are_the_training_events_with_their_histories() -> None:
     data = load_interactions(pa.table(DATA))
-    found = samples(data, max_len=2, pointwise=False)
+    found = rows(data, max_len=2, negatives=NEGATIVES, pointwise=False)
     name = dict(enumerate(["-", *data.catalogue.ids.to_pylist()]))
-    rows = {
+    samples = {
         (int(u), name[int(i)], tuple(name[int(h)] for h in history))
         for u, i, history in zip(found["user_id"], found["item_id"], found["history"], strict=True)
     }
-    assert rows == {
+    assert samples == {
         (1, "p", ("-", "-")),
         (1, "q", ("-", "p")),
         (1, "r", ("p", "q")),
@@ -37,18 +43,46 @@ def test_samples_are_the_training_events_with_their_histories() -> None:
     assert found["label"].tolist() == [0] * 4
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.model)
-def test_our_side_is_a_config_that_train_takes(case: Case) -> None:
+def test_queries_have_what_stands_before_the_held_out_events() -> None:
+    data = load_interactions(pa.table(DATA))
+    found = rows(data, max_len=2, negatives=NEGATIVES, pointwise=False)
+    name = dict(enumerate(["-", *data.catalogue.ids.to_pylist()]))
+    first = [[name[int(i)] for i in found[f"{part}_history"][0]] for part in ("valid", "test")]
+    assert first == [["q", "r"], ["r", "s"]]
+
+
+def test_windows_are_of_training_events_alone() -> None:
+    data = load_interactions(pa.table(DATA))
+    found = sequences(data, max_len=3)
+    name = dict(enumerate(["-", *data.catalogue.ids.to_pylist()]))
+    windows = [[[name[int(i)] for i in row] for row in found[k]] for k in ("sequence", "positive")]
+    assert windows == [
+        [["p", "q", "-"], ["-", "-", "-"]],
+        [["q", "r", "-"], ["-", "-", "-"]],
+    ]
+    assert found["offsets"].tolist() == [0, 5, 6]
+
+
+@pytest.mark.parametrize("case", SPEEDS, ids=lambda case: case.name)
+def test_our_side_is_a_config_that_train_takes(case: Speed) -> None:
     config = our_config(case, "somewhere")
     assert config.model.name == case.model
-    assert config.model.embed_dim == WIDTH
-    assert config.trainer.negatives.num_negatives == NEGATIVES
+    assert config.trainer.negatives.num_negatives == (case.scored - 1 or None)
+    assert (HERE / f"{case.peer}_worker.py").is_file()
+    assert case.peer in PACKAGES
+
+
+@pytest.mark.parametrize("case", QUALITIES, ids=lambda case: case.name)
+def test_whole_runs_are_of_shipped_recipes(case: Quality) -> None:
+    config = shipped(f"recipe={case.recipe}", "data.path=somewhere")
+    assert config.model.name == case.model
+    assert case.peer in PACKAGES
 
 
 def test_pointwise_samples_have_a_row_for_every_pair() -> None:
     data = load_interactions(pa.table(DATA))
-    pairs = samples(data, max_len=2, pointwise=True)
-    lists = samples(data, max_len=2, pointwise=False)
+    pairs = rows(data, max_len=2, negatives=NEGATIVES, pointwise=True)
+    lists = rows(data, max_len=2, negatives=NEGATIVES, pointwise=False)
     assert pairs["label"].tolist() == [1, 0, 0, 0] * 4
     assert pairs["item_id"][::4].tolist() == lists["item_id"].tolist()
     assert pairs["item_id"].reshape(4, 4)[:, 1:].tolist() == lists["neg_items"].tolist()

@@ -9,8 +9,12 @@ from pathlib import Path
 
 from rechub_cli.data.download import cache_dir
 
+TORCH = "torch==2.13.0"
 PACKAGES = {
-    "torch_rechub": ("torch==2.13.0", "torch-rechub==0.9.0", "pandas", "scikit-learn", "pyarrow")
+    "torch_rechub": (TORCH, "torch-rechub==0.9.0", "pandas", "scikit-learn", "pyarrow"),
+    "rectools": (TORCH, "rectools[torch]==0.19.0"),
+    # It asks for NumPy's and pandas' names of 2023.
+    "recbole": (TORCH, "recbole==1.2.1", "numpy<2", "scipy<1.12", "pandas<2.2"),
 }
 
 

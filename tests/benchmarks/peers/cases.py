@@ -1,0 +1,186 @@
+"""Which models are compared with which library, in what sizes. Nothing runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+NEGATIVES, MAX_LEN, WIDTH = 3, 50, 16
+TOWER, HEAD = f"[128,64,{WIDTH}]", f"[{WIDTH}]"
+NAMES = {
+    "torch_rechub": "torch-rechub 0.9.0",
+    "recbole": "RecBole 1.2.1",
+    "rectools": "RecTools 0.19.0",
+}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The same training work on both sides.
+
+    batch: a step's positives, or windows of a causal model, of ours and of theirs; scored: pairs
+    that a positive makes. words: overrides that give our model the peer's layers. options: of the
+    peer. target: of the ratio of seconds.
+    """
+
+    peer: str
+    model: str
+    batch: int
+    target: float
+    words: tuple[str, ...]
+    mode: str = "pairwise"
+    scored: int = 1 + NEGATIVES
+    windows: int | None = None
+    theirs: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.peer}/{self.model}"
+
+    @property
+    def overrides(self) -> list[str]:
+        """Our side's config, with ids as the only features."""
+        negatives = "null" if self.mode == "listwise" else f"{self.scored - 1}"
+        return [
+            f"model={self.model}",
+            f"trainer={self.mode}",
+            "features.user_id=true",
+            f"features.max_len={MAX_LEN}",
+            "features.exclude=[age,gender,occupation,zip_code,release_year,genres]",
+            f"trainer.batch_size={self.windows or self.batch}",
+            f"trainer.negatives.num_negatives={negatives}",
+            *self.words,
+        ]
+
+
+def _ancestor(
+    model: str,
+    batch: int,
+    target: float,
+    *words: str,
+    **others: Any,
+) -> Speed:
+    """torch-rechub's examples: width 16, 3 negatives a row."""
+    options = {"width": WIDTH, "lr": 1e-3, "padding": False}
+    words = (f"model.embed_dim={WIDTH}", *words)
+    return Speed("torch_rechub", model, batch, target, words, options=options, **others)
+
+
+def _dims(side: str, dims: str) -> str:
+    return f"model.{side}_params.dims={dims}"
+
+
+TRANSFORMER = ("model.num_blocks=2", "model.positions=end", "features.user_id=false")
+FULL = ("trainer.negatives.exclude=none", "model.embed_dim=64", "features.user_id=false")
+
+SPEEDS = (
+    _ancestor("comirec_dr", 256, 1 / 15, _dims("user", HEAD)),
+    _ancestor("comirec_sa", 256, 1 / 6, _dims("user", HEAD), f"model.hidden_dim={4 * WIDTH}"),
+    _ancestor("dssm", 1024, 1 / 6, _dims("user", TOWER), _dims("item", TOWER), mode="pointwise"),
+    _ancestor(
+        "gru4rec",
+        256,
+        1 / 15,
+        f"model.hidden_dim={WIDTH}",
+        "model.num_layers=2",
+        windows=8,
+    ),
+    _ancestor("mind", 256, 1 / 6, _dims("user", HEAD)),
+    _ancestor("youtube_dnn", 2048, 1 / 6, _dims("user", TOWER)),
+    _ancestor(
+        "sasrec",
+        128,
+        1 / 3,
+        f"model.hidden_dim={WIDTH}",
+        "model.num_heads=1",
+        "model.dropout=0.5",
+        *TRANSFORMER,
+        mode="pointwise",
+        scored=2,
+    ),
+    Speed(
+        "recbole",
+        "sasrec",
+        256,
+        1,
+        ("model.num_heads=2", "model.hidden_dim=256", "model.dropout=0.5", *TRANSFORMER, *FULL),
+        mode="listwise",
+        scored=1,
+        windows=6,
+        theirs="SASRec",
+        options={"hidden_size": 64, "inner_size": 256},
+    ),
+    Speed(
+        "recbole",
+        "gru4rec",
+        256,
+        1,
+        ("model.hidden_dim=128", "model.num_layers=1", *FULL),
+        mode="listwise",
+        scored=1,
+        windows=6,
+        theirs="GRU4Rec",
+        options={"embedding_size": 64, "hidden_size": 128},
+    ),
+    Speed(
+        "rectools",
+        "sasrec",
+        128,
+        1,
+        ("model.num_heads=2", "model.hidden_dim=64", "model.dropout=0.2", *TRANSFORMER, *FULL),
+        mode="listwise",
+        scored=1,
+        theirs="SASRec",
+        options={"n_factors": 64, "n_heads": 2, "n_blocks": 2, "dropout_rate": 0.2},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Whole runs: how long each side takes to the quality that the peer ends with.
+
+    recipe: ours, as shipped. options: the peer's best known settings. target: of the ratio of
+    seconds; None where none is set.
+    """
+
+    peer: str
+    model: str
+    recipe: str
+    theirs: str
+    options: Mapping[str, Any]
+    target: float | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.peer}/{self.model} to its quality"
+
+
+BEST = {"width": 64, "lr": 1e-3, "padding": True, "batch_size": 256, "negatives": 20}
+QUALITIES = (
+    Quality(
+        "torch_rechub",
+        "youtube_dnn",
+        "ml_100k_youtube_dnn",
+        "youtube_dnn",
+        {**BEST, "epochs": 10},
+        target=1 / 20,
+    ),
+    Quality("torch_rechub", "mind", "ml_100k_mind", "mind", {**BEST, "epochs": 10}, 1 / 20),
+    Quality(
+        "recbole",
+        "gru4rec",
+        "ml_100k_gru4rec",
+        "GRU4Rec",
+        {"train_batch_size": 2048, "epochs": 20},
+    ),
+    Quality(
+        "rectools",
+        "sasrec",
+        "ml_100k_sasrec",
+        "SASRec",
+        {"batch_size": 128, "session_max_len": 200, "epochs": 60, "n_factors": 128, "n_heads": 2},
+    ),
+)

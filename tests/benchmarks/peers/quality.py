@@ -1,0 +1,102 @@
+"""How long each side takes to the quality that the peer ends with: whole runs, ML-100k, one thread.
+
+Test NDCG@10 under leave-one-out, full ranking, seen items masked, ties against the model, of both.
+The peer's is that of its best epoch on validation, and its seconds are those of training up to it;
+ours are those of training and validation up to the first epoch that is no worse.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rechub_cli.commands.train import make_trainer
+from rechub_cli.data.dataset import MatchData
+from rechub_cli.evaluation.compare import rank_scorer
+from rechub_cli.runs import load_data, make_model
+from rechub_cli.trainers.match_trainer import MatchTrainer
+from rechub_cli.trainers.reporter import EpochResult, Reporter
+from tests.benchmarks.peers.cases import MAX_LEN, NAMES, Quality
+from tests.benchmarks.peers.samples import rows, save, sequences
+from tests.benchmarks.peers.worker import train_whole
+from tests.benchmarks.record import Row
+from tests.benchmarks.synthetic import shipped
+from tests.benchmarks.timing import now, row
+
+METRIC = "ndcg@10"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One epoch: seconds of training up to its end, and METRIC."""
+
+    seconds: float
+    valid: float
+    test: float
+
+
+def compare_quality(case: Quality, folder: str) -> Row:
+    config = shipped(f"recipe={case.recipe}", f"data.path={folder}", "export=none")
+    data = load_data(config)[0]
+    theirs = peer_points(case, data)
+    best = max(theirs, key=lambda point: point.valid)
+    watch = _Watch()
+    trainer = make_trainer(config, make_model(config, data), run_dir=None, reporter=watch)
+    ours = watch.points(trainer, data)
+    chosen = max(ours, key=lambda point: point.valid)
+    reached = next((point for point in ours if point.test >= best.test), None)
+    note = (
+        f"test {METRIC}: theirs {best.test:.4f} (epoch {theirs.index(best) + 1} of {len(theirs)}), "
+        f"recipe {case.recipe} {chosen.test:.4f} after {chosen.seconds:.0f} s; theirs "
+        f"{dict(case.options)}"
+    )
+    if reached is None:
+        raise RuntimeError(f"{case.name}: ours never reaches it: {note}")
+    against = f"{NAMES[case.peer]}, {best.seconds:.0f} s"
+    return row(case.name, [reached.seconds], against, [best.seconds], target=case.target, note=note)
+
+
+def peer_points(case: Quality, data: MatchData) -> list[Point]:
+    options: dict[str, Any] = dict(case.options)
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / "samples.npz"
+        if case.peer == "torch_rechub":
+            negatives = options.pop("negatives")
+            save(rows(data, max_len=MAX_LEN, negatives=negatives, pointwise=False), file)
+        else:
+            save(sequences(data, max_len=MAX_LEN), file)
+        train_whole(case.peer, case.theirs, file, options, folder=Path(scratch))
+        files = sorted(Path(scratch).glob("[0-9]*.npz"), key=lambda epoch: int(epoch.stem))
+        return [_point(np.load(epoch), data) for epoch in files]
+
+
+def _point(epoch: Any, data: MatchData) -> Point:
+    def figure(split: str) -> float:
+        scores = torch.from_numpy(epoch[split])
+        found = rank_scorer(
+            lambda part: scores[part].clone(), data, split=split, top_k=(10,), mask_seen=True
+        )
+        return found[METRIC]
+
+    return Point(float(epoch["seconds"]), figure("valid"), figure("test"))
+
+
+class _Watch(Reporter):
+    """Notes every epoch; ranking the test queries for it does not count."""
+
+    def points(self, trainer: MatchTrainer, data: MatchData) -> list[Point]:
+        self.trainer, self.data, self.found = trainer, data, list[Point]()
+        self.seconds, self.start = 0.0, now()
+        trainer.fit(data)
+        return self.found
+
+    def epoch(self, result: EpochResult) -> None:
+        self.seconds += now() - self.start
+        test = self.trainer.evaluate(self.data, split="test", top_k=(10,))
+        self.found.append(Point(self.seconds, result.metrics[METRIC], test[METRIC]))
+        self.start = now()
