@@ -19,6 +19,7 @@ from rechub_cli.layers.embedding import (
     lengths_of,
     read,
 )
+from rechub_cli.layers.past import PastItems
 
 HISTORY_INDEX = "history_index"
 POOLINGS = ("mean", "recency")
@@ -38,12 +39,14 @@ class HistoryEncoder(nn.Module):
         self.names = {c.item_feature.name: c.feature.name for c in history}
 
     def forward(self, batch: Batch) -> Tensor:
-        vectors: Tensor = self.encoder(batch, self.names)
-        return _expand(batch, vectors)
+        return self.past(batch).expand()
+
+    def past(self, batch: Batch) -> PastItems:
+        return PastItems(self.encoder(batch, self.names), batch.get(HISTORY_INDEX))
 
 
 class ColumnEncoder(nn.Module):
-    """Each history column by its own table, concatenated: [B, L, sum of widths]."""
+    """Each history column by its own table, concatenated: D is the sum of widths."""
 
     def __init__(self, tables: EmbeddingTables, history: Sequence[HistoryColumn]) -> None:
         super().__init__()
@@ -51,8 +54,9 @@ class ColumnEncoder(nn.Module):
         self.history = tuple(history)
         self.out_dim = sum(c.feature.embed_dim for c in history)
 
-    def forward(self, batch: Batch) -> Tensor:
-        return _expand(batch, torch.cat([self._one(batch, c) for c in self.history], dim=-1))
+    def past(self, batch: Batch) -> PastItems:
+        parts = [self._one(batch, c) for c in self.history]
+        return PastItems(torch.cat(parts, dim=-1), batch.get(HISTORY_INDEX))
 
     def _one(self, batch: Batch, column: HistoryColumn) -> Tensor:
         feature, item_feature = column.feature, column.item_feature
@@ -62,11 +66,6 @@ class ColumnEncoder(nn.Module):
             lengths = lengths_of(batch, item_feature, feature.name)
             return self.tables.pooled(item_feature, ids, lengths)
         return self.tables.lookup(item_feature, ids)
-
-
-def _expand(batch: Batch, vectors: Tensor) -> Tensor:
-    index = batch.get(HISTORY_INDEX)
-    return vectors if index is None else nn.functional.embedding(index, vectors)
 
 
 def recent_positions(lengths: Tensor, width: int, *, max_len: int) -> tuple[Tensor, Tensor]:
@@ -105,7 +104,7 @@ def recent_window(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Te
 
 
 class HistoryPooling(nn.Module):
-    """Pools [B, L, D] to one vector a row; an empty history gives zeros.
+    """Pools past items to one vector a row; an empty history gives zeros.
 
     kind: ``mean`` (Covington 2016, section 3.2) gives [B, D]. ``recency`` gives [B, 2 D]: the
         mean under weights softmax(r), r learned by the position counted from the end, beside
@@ -121,22 +120,14 @@ class HistoryPooling(nn.Module):
         if kind == "recency":
             self.recency = nn.Parameter(torch.zeros(max_len))
 
-    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        position, mask = recent_positions(lengths, vectors.shape[1], max_len=self.max_len)
+    def forward(self, past: PastItems, lengths: Tensor) -> Tensor:
+        position, mask = recent_positions(lengths, past.width, max_len=self.max_len)
         if self.kind == "mean":
-            weights = mask.to(vectors.dtype) / lengths.clamp(min=1, max=self.max_len).unsqueeze(-1)
-            return _weighted_sum(weights, vectors)
+            weights = mask.to(past.vectors.dtype)
+            return past.weighted(weights / lengths.clamp(min=1, max=self.max_len).unsqueeze(-1))
         scores = self.recency[position]
         # Zeros for an empty row: softmax over nothing would be NaN.
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
         weights = torch.softmax(scores, dim=-1) * mask
-        last = (position == 0) & mask
-        return torch.cat(
-            [_weighted_sum(weights, vectors), _weighted_sum(last.to(vectors.dtype), vectors)],
-            dim=-1,
-        )
-
-
-def _weighted_sum(weights: Tensor, vectors: Tensor) -> Tensor:
-    """[B, L] and [B, L, D] -> [B, D]."""
-    return torch.bmm(weights.unsqueeze(1), vectors).squeeze(1)
+        last = past.at((lengths - 1).clamp(min=0)) * (lengths > 0).unsqueeze(-1)
+        return torch.cat([past.weighted(weights), last], dim=-1)

@@ -52,8 +52,12 @@ MUTATIONS = (
         CONTRACT,
     ),
     Mutation(
-        "dssm", "detach", "models/matching/dssm.py", "self.columns(batch), lengths)",
-        "self.columns(batch).detach(), lengths)",
+        "dssm", "detach", HISTORY, "PastItems(torch.cat(parts, dim=-1),",
+        "PastItems(torch.cat(parts, dim=-1).detach(),",
+    ),
+    Mutation(
+        "dssm", "gradient of the past", "layers/past.py", "weights.flatten()[order]",
+        "weights.flatten()", "tests/layers/test_past.py",
     ),
     Mutation("dssm", "alignment", HISTORY, *RECENT, CONTRACT),
     Mutation("dssm", "temperature", BASE, *SCORES),
@@ -64,9 +68,8 @@ MUTATIONS = (
         "youtube_dnn", "softmax axis", HISTORY, "softmax(scores, dim=-1)", "softmax(scores, dim=0)"
     ),
     Mutation(
-        "youtube_dnn", "detach", "models/matching/youtube_dnn.py",
-        "self.pooling(self.history(batch), lengths)",
-        "self.pooling(self.history(batch).detach(), lengths)",
+        "youtube_dnn", "detach", HISTORY, "PastItems(self.encoder(batch, self.names),",
+        "PastItems(self.encoder(batch, self.names).detach(),",
     ),
     Mutation("youtube_dnn", "alignment", HISTORY, *RECENT),
     Mutation("youtube_dnn", "temperature", BASE, *SCORES, CONTRACT),
