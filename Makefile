@@ -57,7 +57,7 @@ bench-curves: $(STAMP) ## minutes, 13 GB: time and memory against size, into REA
 bench-estimate: $(STAMP) ## half an hour: what rechub estimate says of a run against the run (RECHUB_TEST_DATA)
 	$(BIN)/python -m tests.benchmarks.estimates data=ml_1m data.path=$(RECHUB_TEST_DATA)/ml-1m
 
-bench-peers: $(STAMP) ## minutes: training beside torch-rechub, in a venv of its own (RECHUB_TEST_DATA)
+bench-peers: $(STAMP) ## an hour: training beside torch-rechub, RecBole and RecTools, in venvs of their own (RECHUB_TEST_DATA)
 	$(BIN)/python -m tests.benchmarks.peers
 
 clean: ## remove what make and the tools made (runs/ stays)
