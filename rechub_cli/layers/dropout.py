@@ -18,8 +18,12 @@ class Dropout(nn.Module):
         self.p = p
         self.threshold = round(p * 65536)
 
+    @property
+    def active(self) -> bool:
+        return self.training and self.p > 0.0
+
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.p == 0.0:
+        if not self.active:
             return x
         if x.device.type != "cpu":
             return nn.functional.dropout(x, self.p)

@@ -20,7 +20,7 @@ class CausalTransformer(nn.Module):
     x = sqrt(D) e; blocks of pre-norm causal attention and a feed-forward net; a last norm.
     Positions behind ``lengths`` are undefined and change nothing before them. max_len: most
     positions, L <= max_len. hidden_dim: of the feed-forward net. dropout: of the input, and of
-    what each half of a block adds.
+    what each half of a block adds. attention_dropout: of the attention's weights.
     positions: ``relative``: each head of a block adds a learned number to its scores, one a
         distance (Raffel 2020, without buckets), so that every position of a training window reads
         its past as the last one does when served. ``end``: x = sqrt(D) e + P, P learned by the
@@ -35,6 +35,7 @@ class CausalTransformer(nn.Module):
         num_heads: int,
         hidden_dim: int,
         dropout: float,
+        attention_dropout: float,
         max_len: int,
         positions: str,
     ) -> None:
@@ -57,6 +58,7 @@ class CausalTransformer(nn.Module):
                 num_heads=num_heads,
                 hidden_dim=hidden_dim,
                 dropout=dropout,
+                attention_dropout=attention_dropout,
                 distances=max_len if relative else 0,
             )
             for _ in range(num_blocks)
@@ -84,7 +86,14 @@ class CausalBlock(nn.Module):
     """
 
     def __init__(
-        self, dim: int, *, num_heads: int, hidden_dim: int, dropout: float, distances: int = 0
+        self,
+        dim: int,
+        *,
+        num_heads: int,
+        hidden_dim: int,
+        dropout: float,
+        attention_dropout: float = 0.0,
+        distances: int = 0,
     ) -> None:
         super().__init__()
         if dim % num_heads:
@@ -97,7 +106,7 @@ class CausalBlock(nn.Module):
         self.feed_forward = nn.Sequential(
             nn.Linear(dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, dim)
         )
-        self.dropout = Dropout(dropout)
+        self.dropout, self.attention_dropout = Dropout(dropout), Dropout(attention_dropout)
         self.distance = nn.Parameter(torch.zeros(distances, num_heads)) if distances else None
         for module in self.modules():
             if isinstance(module, nn.Linear):
@@ -113,7 +122,7 @@ class CausalBlock(nn.Module):
         heads = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, H, L, D / H]
         bias = None if self.distance is None else distance_bias(self.distance, x.shape[1])
-        mixed = causal_attention(query, key, value, bias)
+        mixed = causal_attention(query, key, value, bias, self.attention_dropout)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return out
 
@@ -132,12 +141,20 @@ def distance_bias(distance: Tensor, width: int) -> Tensor:
     return bias.masked_fill(apart < 0, float("-inf"))
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-    """softmax(q k / sqrt(width) + bias) v over the positions up to each one's own.
+def causal_attention(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: Dropout
+) -> Tensor:
+    """dropout(softmax(q k / sqrt(width) + bias)) v over the positions up to each one's own.
 
     query, key, value: [B, H, L, width], as is the result. bias: see distance_bias; None: 0.
     Right-padding stands behind the end, where the causal mask hides it by itself.
     """
+    if dropout.active:
+        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+        if bias is None:
+            bias = torch.full_like(scores[0, 0], float("-inf")).triu(1)
+        found: Tensor = dropout(torch.softmax(scores + bias, dim=-1)) @ value
+        return found
     plain = query.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
     with sdpa_kernel(SDPBackend.MATH) if plain and query.shape[2] <= SHORT else nullcontext():
         return nn.functional.scaled_dot_product_attention(

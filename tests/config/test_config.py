@@ -128,7 +128,7 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
     ("words", "count"),
     [
         (("data=table", "data.path=x"), 5),
-        (("model=sasrec",), 5),
+        (("model=sasrec",), 6),
         (("trainer=pairwise",), 3),
     ],
 )

@@ -72,7 +72,7 @@ def shipped_yaml(name: str) -> dict[str, Any]:
 def shipped_params(name: str) -> dict[str, Any]:
     """The model's YAML file, its widths cut to the tiny data and its dropout off."""
     params = {k: v for k, v in shipped_yaml(name).items() if k not in ("name", "embed_dim")}
-    params |= {key: 0.0 for key in ("dropout", "input_dropout") if key in params}
+    params |= {key: 0.0 for key in params if key.endswith("dropout")}
     params |= {key: 32 for key in ("hidden_dim",) if key in params}
     for key in ("user_params", "item_params"):
         if key in params:

@@ -16,15 +16,16 @@ from tests.recipes.record import compose
 
 def test_sparse_data_have_more() -> None:
     few, many = default_dropouts(SPARSE - 0.1), default_dropouts(SPARSE)
-    assert all(few[name] > many[name] for name in ("dropout", "input_dropout"))
+    assert all(few[name] > many[name] for name in few)
 
 
 @pytest.mark.parametrize(
     ("name", "words", "sparse", "dropouts"),
     [
         ("sasrec", (), True, {0.5}),
-        ("sasrec", (), False, {0.3}),
-        ("sasrec", ("model.dropout=0.1",), True, {0.1}),
+        ("sasrec", (), False, {0.3, 0.0}),
+        ("sasrec", ("model.dropout=0.1",), True, {0.1, 0.5}),
+        ("sasrec", ("model.attention_dropout=0.2",), True, {0.5, 0.2}),
         ("gru4rec", (), True, {0.5}),
         ("gru4rec", (), False, {0.3, 0.2}),
         ("gru4rec", ("model.dropout=0.1",), True, {0.1, 0.5}),

@@ -54,15 +54,37 @@ def test_long_and_short_attention_agree(relative: bool, monkeypatch: pytest.Monk
     torch.manual_seed(0)
     qkv = [torch.randn(3, 2, 17, 4) for _ in range(3)]
     bias = transformer.distance_bias(torch.randn(17, 2), 17) if relative else None
-    short = transformer.causal_attention(*qkv, bias)
+    short = transformer.causal_attention(*qkv, bias, Dropout(0.0))
     monkeypatch.setattr(transformer, "SHORT", 16)
-    assert_close(transformer.causal_attention(*qkv, bias), short)
+    assert_close(transformer.causal_attention(*qkv, bias, Dropout(0.0)), short)
 
 
-def transformer_layer(positions: str) -> CausalTransformer:
+@pytest.mark.parametrize("relative", [True, False])
+def test_attention_with_dropout_is_that_without_on_average(relative: bool) -> None:
+    """It is linear in the weights, of which each is kept with its own chance, scaled up."""
+    torch.manual_seed(0)
+    qkv = [torch.randn(1, 2, 5, 4) for _ in range(3)]
+    bias = transformer.distance_bias(torch.randn(5, 2), 5) if relative else None
+    plain = transformer.causal_attention(*qkv, bias, Dropout(0.5).eval())
+    many = [t.expand(20_000, -1, -1, -1) for t in qkv]
+    drawn = transformer.causal_attention(*many, bias, Dropout(0.5))
+    error = drawn.std(dim=0) / 20_000**0.5
+    assert bool(((drawn.mean(dim=0) - plain[0]).abs() <= 5 * error).all())
+    first = drawn[:, :, 0]  # of one weight, 1: dropped, or doubled
+    assert bool(((first == 0) | torch.isclose(first, 2 * many[2][:, :, 0])).all())
+
+
+def transformer_layer(positions: str, attention_dropout: float = 0.0) -> CausalTransformer:
     torch.manual_seed(0)
     layer = CausalTransformer(
-        8, num_blocks=2, num_heads=2, hidden_dim=8, dropout=0.0, max_len=6, positions=positions
+        8,
+        num_blocks=2,
+        num_heads=2,
+        hidden_dim=8,
+        dropout=0.0,
+        attention_dropout=attention_dropout,
+        max_len=6,
+        positions=positions,
     )
     for block in layer.blocks:
         if block.distance is not None:
@@ -70,14 +92,19 @@ def transformer_layer(positions: str) -> CausalTransformer:
     return layer
 
 
+@pytest.mark.parametrize("attention_dropout", [0.0, 0.5])
 @pytest.mark.parametrize("positions", POSITIONS)
-def test_a_later_item_changes_no_earlier_position(positions: str) -> None:
-    layer = transformer_layer(positions)
+def test_a_later_item_changes_no_earlier_position(positions: str, attention_dropout: float) -> None:
+    layer = transformer_layer(positions, attention_dropout)
     one, length = torch.randn(2, 6, 8), torch.tensor([6, 6])
     other = one.clone()
     other[:, 4] = torch.randn(2, 8)
-    assert_close(layer(other, length)[:, :4], layer(one, length)[:, :4])
-    assert not torch.allclose(layer(other, length)[:, 4:], layer(one, length)[:, 4:])
+    found = []
+    for vectors in (other, one):
+        torch.manual_seed(1)
+        found.append(layer(vectors, length))
+    assert_close(found[0][:, :4], found[1][:, :4])
+    assert not torch.allclose(found[0][:, 4:], found[1][:, 4:])
 
 
 def test_relative_positions_train_each_target_as_it_is_served() -> None:

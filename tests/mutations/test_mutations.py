@@ -23,6 +23,7 @@ HISTORY, CAPSULE, BASE = "layers/history.py", "layers/capsule.py", "models/match
 LOSSES, LOSSES_TEST = "trainers/losses.py", "tests/trainers/test_losses.py"
 SOFTMAX = "trainers/full_softmax.py"
 NEGATIVES, NEGATIVES_TEST = "trainers/negatives.py", "tests/trainers/test_negatives.py"
+LAYERS = "tests/layers/test_causal_layers.py"
 LOADING, LOADING_TEST = "trainers/loading.py", "tests/trainers/test_loading.py"
 STEPS, COMBINATIONS_TEST = "trainers/steps.py", "tests/trainers/test_combinations.py"
 
@@ -134,6 +135,13 @@ MUTATIONS = (
     Mutation(
         "sasrec", "detach", TRANSFORMER, "self._attention(self.attention_norm(x))",
         "self._attention(self.attention_norm(x.detach()))",
+    ),
+    Mutation(
+        "sasrec", "mask under dropout", TRANSFORMER, ".triu(1)", ".triu(2)", LAYERS,
+    ),
+    Mutation(
+        "sasrec", "dropout of attention", TRANSFORMER, "dropout(torch.softmax(scores + bias, dim=-1))",
+        "torch.softmax(dropout(scores + bias), dim=-1)", LAYERS,
     ),
     Mutation("sasrec", "alignment", HISTORY, *RECENT),
     Mutation("sasrec", "temperature", BASE, *SCORES, CONTRACT),

@@ -16,12 +16,13 @@ class SASRec(CausalModel):
 
     user_features, item_features, temperature, similarity, tied: as in YoutubeDNN; user features
         are added to u by a linear map, which the paper lacks.
-    num_blocks, num_heads, hidden_dim, dropout, positions: see CausalTransformer.
+    num_blocks, num_heads, hidden_dim, dropout, attention_dropout, positions: see
+        CausalTransformer.
     max_len: length of a training window, and the most recent items that count when served.
 
-    Deviations from Kang 2018: true pre-norm with an output projection; no dropout of attention
-    weights; positions=relative, or end (the paper's, counted from the end of the window). The
-    paper's loss is mode pointwise with one negative; list-wise ranks far better.
+    Deviations from Kang 2018: true pre-norm with an output projection; positions=relative, or end
+    (the paper's, counted from the end of the window). The paper's loss is mode pointwise with one
+    negative; list-wise ranks far better.
     """
 
     name: ClassVar[str] = "sasrec"
@@ -37,6 +38,7 @@ class SASRec(CausalModel):
         num_heads: int = 2,
         hidden_dim: int = 256,
         dropout: float = 0.3,
+        attention_dropout: float = 0.0,
         tied: bool = True,
         max_len: int = 50,
         positions: str = "relative",
@@ -54,6 +56,7 @@ class SASRec(CausalModel):
                 num_heads=num_heads,
                 hidden_dim=hidden_dim,
                 dropout=dropout,
+                attention_dropout=attention_dropout,
                 max_len=max_len,
                 positions=positions,
             ),

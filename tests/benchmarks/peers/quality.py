@@ -91,12 +91,12 @@ class _Watch(Reporter):
 
     def points(self, trainer: MatchTrainer, data: MatchData) -> list[Point]:
         self.trainer, self.data, self.found = trainer, data, list[Point]()
-        self.seconds, self.start = 0.0, now()
+        self.seconds, self.began = 0.0, now()
         trainer.fit(data)
         return self.found
 
     def epoch(self, result: EpochResult) -> None:
-        self.seconds += now() - self.start
+        self.seconds += now() - self.began
         test = self.trainer.evaluate(self.data, split="test", top_k=(10,))
         self.found.append(Point(self.seconds, result.metrics[METRIC], test[METRIC]))
-        self.start = now()
+        self.began = now()
