@@ -140,7 +140,8 @@ MUTATIONS = (
         "sasrec", "mask under dropout", TRANSFORMER, ".triu(1)", ".triu(2)", LAYERS,
     ),
     Mutation(
-        "sasrec", "dropout of attention", TRANSFORMER, "dropout(torch.softmax(scores + bias, dim=-1))",
+        "sasrec", "dropout of attention", TRANSFORMER,
+        "dropout(torch.softmax(scores + bias, dim=-1))",
         "torch.softmax(dropout(scores + bias), dim=-1)", LAYERS,
     ),
     Mutation("sasrec", "alignment", HISTORY, *RECENT),
