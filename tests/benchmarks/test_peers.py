@@ -9,8 +9,10 @@ from rechub_cli.data.load import load_interactions
 from tests.benchmarks.peers.cases import QUALITIES, SPEEDS, Quality, Speed
 from tests.benchmarks.peers.samples import rows, sequences
 from tests.benchmarks.peers.speed import our_config
+from tests.benchmarks.peers.table import README, RECORD, merge, render
 from tests.benchmarks.peers.venv import PACKAGES
 from tests.benchmarks.peers.worker import HERE
+from tests.benchmarks.record import Record, Row
 from tests.benchmarks.synthetic import shipped
 
 NEGATIVES = 3
@@ -88,3 +90,19 @@ def test_pointwise_samples_have_a_row_for_every_pair() -> None:
     assert pairs["item_id"].reshape(4, 4)[:, 1:].tolist() == lists["neg_items"].tolist()
     assert pairs["history"][::4].tolist() == lists["history"].tolist()
     assert "neg_items" not in pairs
+
+
+def test_the_readme_shows_the_recorded_peers() -> None:
+    assert render(Record.load(RECORD)) in README.read_text(), "python -m tests.benchmarks.peers"
+
+
+def test_a_part_that_is_measured_again_replaces_its_rows_alone() -> None:
+    one, two = (Row(case.name, 2.0, 0.5, "theirs", 0.0, 5) for case in SPEEDS[:2])
+    whole = Row(QUALITIES[0].name, 3.0, 0.1, "theirs", 0.0, 1, target=0.05, note="said")
+    before = Record([two, whole], {"cores": 2, "processor": "x", "torch": "2"})
+    again = Row(two.name, 4.0, 0.25, "theirs", 0.0, 5, rate=1000.0, unit="pairs")
+    found = merge(before, [again, one])
+    assert found.rows == [one, again, whole]
+    lines = render(found).splitlines()
+    assert "| comirec_sa | 1,000 pairs/s | 250 | 0.25 |  |  |" in lines[4]
+    assert "| 3.0 s | 30.0 s | 0.1 | 0.05 | said |" in lines[5]

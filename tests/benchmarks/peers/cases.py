@@ -174,7 +174,7 @@ QUALITIES = (
         "gru4rec",
         "ml_100k_gru4rec",
         "GRU4Rec",
-        {"train_batch_size": 2048, "epochs": 20},
+        {"train_batch_size": 2048, "epochs": 10},
     ),
     Quality(
         "rectools",

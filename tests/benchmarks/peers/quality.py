@@ -51,9 +51,8 @@ def compare_quality(case: Quality, folder: str) -> Row:
     chosen = max(ours, key=lambda point: point.valid)
     reached = next((point for point in ours if point.test >= best.test), None)
     note = (
-        f"test {METRIC}: theirs {best.test:.4f} (epoch {theirs.index(best) + 1} of {len(theirs)}), "
-        f"recipe {case.recipe} {chosen.test:.4f} after {chosen.seconds:.0f} s; theirs "
-        f"{dict(case.options)}"
+        f"test NDCG@10: theirs {best.test:.4f}, at epoch {theirs.index(best) + 1} of "
+        f"{len(theirs)}; ours {chosen.test:.4f} in the end, after {chosen.seconds:.0f} s"
     )
     if reached is None:
         raise RuntimeError(f"{case.name}: ours never reaches it: {note}")

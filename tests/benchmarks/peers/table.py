@@ -1,0 +1,48 @@
+"""README's table of the other libraries, made from peers.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.benchmarks.peers.cases import NAMES, QUALITIES, SPEEDS
+from tests.benchmarks.record import Record, Row
+
+RECORD = Path(__file__).with_suffix("").parent.with_suffix(".json")
+README = Path(__file__).resolve().parents[3] / "README.md"
+START, END = "<!-- peers: start -->", "<!-- peers: end -->"
+HEAD = ("beside", "model", "ours", "theirs", "time, theirs = 1", "goal", "")
+
+
+def merge(record: Record, rows: list[Row]) -> Record:
+    """The record with some rows new, in the order of the cases."""
+    known = {row.name: row for row in (*record.rows, *rows)}
+    names = [case.name for case in (*SPEEDS, *QUALITIES) if case.name in known]
+    return Record([known[name] for name in names], record.machine)
+
+
+def render(record: Record) -> str:
+    """The README's part between the marks."""
+    lines = [START, _cells(HEAD), _cells(("---",) * len(HEAD))]
+    lines += [_cells(_line(row)) for row in record.rows]
+    found = record.machine
+    where = f"Measured on {found['cores']} {found['processor']} cores, torch {found['torch']}"
+    return "\n".join([*lines, "", f"{where}, other jobs beside it.", END])
+
+
+def _line(row: Row) -> tuple[str, ...]:
+    peer, _, model = row.name.partition("/")
+    if row.rate is None:
+        ours, theirs = f"{row.seconds:,.1f} s", f"{row.seconds / row.ratio:,.1f} s"
+    else:
+        ours, theirs = f"{row.rate:,.0f} {row.unit}/s", f"{row.rate * row.ratio:,.0f}"
+    goal = "" if row.target is None else f"{row.target:.3g}"
+    return NAMES[peer], model, ours, theirs, f"{row.ratio:.3g}", goal, row.note
+
+
+def _cells(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def write_readme() -> None:
+    head, rest = README.read_text().split(START)
+    README.write_text(head + render(Record.load(RECORD)) + rest.split(END)[1])
