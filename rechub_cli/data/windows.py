@@ -50,10 +50,6 @@ class WindowLoader:
         self.num_windows = (self.count + gather.max_len - 1) // gather.max_len
         weights = interactions.weights
         self.weight = None if weights is None else torch.from_numpy(weights)
-        users = torch.from_numpy(interactions.users())[gather.event]
-        rows = torch.arange(len(users))
-        trained = rows < stop[users]
-        self.user, self.target = users[trained], gather.items[trained]
 
     def __len__(self) -> int:
         return math.ceil(int(self.num_windows.sum()) / self.batch_size)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import TrainLoader
-from rechub_cli.data.dataset import MatchData
-from rechub_cli.data.windows import WindowLoader
+from rechub_cli.data.dataset import MatchData, training_events
 from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.trainers.loading import training_loader
 from rechub_cli.trainers.losses import (
@@ -96,7 +95,7 @@ def catalogue_steps(
     model = towers.model
     loader = training_loader(data, model, samples=samples, batch_size=batch_size, seed=seed)
     objective = _objective(
-        data, loader, towers, loss=loss, options=negatives, device=device, mask_seen=mask_seen
+        data, towers, loss=loss, options=negatives, device=device, mask_seen=mask_seen
     )
     candidates = data.trained_items[spread(len(data.trained_items), MAX_CANDIDATES)]
     items = {name: t[candidates].to(device) for name, t in data.encoded.item.items()}
@@ -115,7 +114,6 @@ def catalogue_steps(
 
 def _objective(
     data: MatchData,
-    loader: TrainLoader | WindowLoader,
     towers: Towers,
     *,
     loss: LossOptions,
@@ -139,9 +137,6 @@ def _objective(
         alpha=1.0 if options.alpha is None else options.alpha,
         pool_size=options.pool_size or 0,
     )
-    known = None
-    if not softmax:
-        known = KnownPairs(loader.user, loader.target, num_items=len(data.catalogue))
     logq = options.logq or ("negatives" if softmax and not hard else "none")
     return SampledLoss(
         towers,
@@ -155,9 +150,17 @@ def _objective(
         ),
         shared=softmax,
         logq=logq,
-        known=known,
+        known=None if softmax else _known_pairs(data),
         taken=taken,
     )
+
+
+def _known_pairs(data: MatchData) -> KnownPairs:
+    """Of all training events, whichever of them are targets."""
+    events = training_events(data.interactions, data.split)
+    user = torch.from_numpy(data.interactions.users()[events])
+    item = torch.from_numpy(data.interactions.items[events].astype(np.int64))
+    return KnownPairs(user, item, num_items=len(data.catalogue))
 
 
 def _taken(data: MatchData, options: NegativeOptions, *, mask_seen: bool) -> UserItems | None:

@@ -254,10 +254,10 @@ def test_whose_negatives_count(
     model: MatchingModel,
 ) -> None:
     """Of the user's own items: none does in pairs, and in the softmax as ``exclude`` says."""
-    loader = tiny.train_loader(batch_size=1000, seed=0)
+    # First events are known too where they are no targets, as of causal models.
+    loader = tiny.train_loader(batch_size=1000, seed=0, min_history=1)
     objective = _objective(
         tiny,
-        loader,
         Towers(model),
         loss=LossOptions(loss),
         options=negatives,
@@ -299,7 +299,6 @@ def test_whose_items_the_full_softmax_leaves_out(
     loader = (tiny.window_loader if causal else tiny.train_loader)(batch_size=1000, seed=0)
     objective = _objective(
         tiny,
-        loader,
         towers,
         loss=LossOptions("softmax"),
         options=NegativeOptions("full", exclude=excluded),
