@@ -19,7 +19,7 @@ from rechub_cli.data.dataset import MatchData
 from rechub_cli.evaluation.compare import SPLITS
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
-from rechub_cli.trainers.loading import mean_history, training_samples
+from rechub_cli.trainers.loading import training_samples
 from rechub_cli.trainers.sanity import RunWarning
 
 
@@ -54,7 +54,7 @@ def print_samples(console: Console, data: MatchData, model: MatchingModel, sampl
         console.print("samples: windows, every position a target")
     else:
         console.print(
-            f"samples: prefixes, a row a target, with {mean_history(data):,.0f} items before it "
+            f"samples: prefixes, a row a target, with {data.mean_history:,.0f} items before it "
             "on average"
         )
 

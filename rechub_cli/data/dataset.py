@@ -82,6 +82,13 @@ class MatchData:
         return int(self.train_counts.sum()) / max(len(self.trained_items), 1)
 
     @cached_property
+    def mean_history(self) -> float:
+        """Known items before a training event, ``max_len`` of them at most, where there are any."""
+        events = torch.from_numpy(training_events(self.interactions, self.split))
+        length = self.gather.lengths(torch.from_numpy(self.interactions.users())[events], events)
+        return int(length.sum()) / max(int((length > 0).sum()), 1)
+
+    @cached_property
     def candidates(self) -> Tensor:
         """bool [I]: the items that may be ranked: trained ones, and those with a known feature."""
         encoded = self.encoded
@@ -108,7 +115,7 @@ class MatchData:
         )
 
     def window_loader(self, *, batch_size: int, seed: int) -> WindowLoader:
-        """The training batches of causal models; see WindowLoader."""
+        """The training batches of causal models that read windows; see WindowLoader."""
         return WindowLoader(
             self.interactions,
             self.gather,

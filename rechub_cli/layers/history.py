@@ -129,5 +129,5 @@ class HistoryPooling(nn.Module):
         # Zeros for an empty row: softmax over nothing would be NaN.
         scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
         weights = torch.softmax(scores, dim=-1) * mask
-        last = past.at((lengths - 1).clamp(min=0)) * (lengths > 0).unsqueeze(-1)
-        return torch.cat([past.weighted(weights), last], dim=-1)
+        last = (position == 0) & mask
+        return torch.cat([past.weighted(weights), past.chosen(last)], dim=-1)

@@ -27,13 +27,13 @@ class PastItems:
             return self.vectors
         return nn.functional.embedding(self.index, self.vectors)
 
-    def at(self, place: Tensor) -> Tensor:
-        """The one at ``place``, int64 [B], of each row: [B, D]."""
+    def chosen(self, which: Tensor) -> Tensor:
+        """The one that ``which``, bool [B, L], marks in each row, zeros where none: [B, D]."""
         if self.index is None:
-            where = place.view(-1, 1, 1).expand(-1, -1, self.vectors.shape[2])
-            return self.vectors.gather(1, where).squeeze(1)
-        row = self.index.gather(1, place.unsqueeze(1)).squeeze(1)
-        return nn.functional.embedding(row, self.vectors)
+            return self.weighted(which.to(self.vectors.dtype))
+        place = which.int().argmax(dim=1, keepdim=True)
+        found = nn.functional.embedding(self.index.gather(1, place).squeeze(1), self.vectors)
+        return found * which.any(dim=1, keepdim=True)
 
     def weighted(self, weights: Tensor) -> Tensor:
         """Their sum under weights [B, L]: [B, D]."""

@@ -149,14 +149,19 @@ def causal_attention(
     query, key, value: [B, H, L, width], as is the result. bias: see distance_bias; None: 0.
     Right-padding stands behind the end, where the causal mask hides it by itself.
     """
-    if dropout.active:
+    plain = query.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
+    if plain and dropout.active:
         scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
         if bias is None:
             bias = torch.full_like(scores[0, 0], float("-inf")).triu(1)
         found: Tensor = dropout(torch.softmax(scores + bias, dim=-1)) @ value
         return found
-    plain = query.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
     with sdpa_kernel(SDPBackend.MATH) if plain and query.shape[2] <= SHORT else nullcontext():
         return nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=bias, is_causal=bias is None
+            query,
+            key,
+            value,
+            attn_mask=bias,
+            is_causal=bias is None,
+            dropout_p=dropout.p * dropout.active,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rechub_cli.data.batches import TrainLoader
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.windows import WindowLoader
-from rechub_cli.errors import ConfigError
+from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel, is_sparse
 from rechub_cli.trainers.options import SAMPLES, check_known
@@ -15,7 +15,7 @@ WINDOW_TARGETS, LEAST_TARGETS, MAX_WINDOWS = 2048, 256, 128
 EPOCH_STEPS = 256
 """Steps that an epoch of windows should have, as far as they hold LEAST_TARGETS."""
 SHORT = 50
-"""Histories of more items than this on average are too dear to be read anew for each target."""
+"""More items than this before a target on average are too dear to be read anew for each."""
 
 
 def training_samples(data: MatchData, model: MatchingModel, samples: str) -> str:
@@ -31,7 +31,7 @@ def training_samples(data: MatchData, model: MatchingModel, samples: str) -> str
     if samples != "auto":
         return samples
     sparse = is_sparse(data.events_per_item)
-    return "prefixes" if sparse and mean_history(data) <= SHORT else "windows"
+    return "prefixes" if sparse and data.mean_history <= SHORT else "windows"
 
 
 def check_samples(model: MatchingModel, samples: str) -> None:
@@ -44,22 +44,29 @@ def check_samples(model: MatchingModel, samples: str) -> None:
         )
 
 
-def mean_history(data: MatchData) -> float:
-    """Items before a training event, where there are any, on average."""
-    length = data.train_loader(batch_size=1, seed=0, min_history=1).length
-    return float(length.double().mean()) if len(length) else 0.0
-
-
 def training_loader(
     data: MatchData, model: MatchingModel, *, samples: str, batch_size: int | None, seed: int
 ) -> TrainLoader | WindowLoader:
     """samples: see training_samples. batch_size: see batch_rows."""
     size = batch_rows(data, model, batch_size, samples)
-    if training_samples(data, model, samples) == "windows":
-        return data.window_loader(batch_size=size, seed=seed)
     # Without a history a causal model has nothing to learn from, and windows start behind it too.
     least = 1 if isinstance(model, CausalModel) else 0
-    return data.train_loader(batch_size=size, seed=seed, min_history=least)
+    loader: TrainLoader | WindowLoader
+    if training_samples(data, model, samples) == "windows":
+        loader = data.window_loader(batch_size=size, seed=seed)
+    else:
+        loader = data.train_loader(batch_size=size, seed=seed, min_history=least)
+    if not loader.num_rows:
+        raise DataError(
+            "no training event can be predicted: "
+            + (
+                "no user has two training events of known items"
+                if least
+                else "none is of an item kept"
+            )
+            + "; see rechub check, data.filters and features.min_count"
+        )
+    return loader
 
 
 def batch_rows(

@@ -72,6 +72,8 @@ class StagedTraining:
             batch_size=trainer.batch_size,
             device=trainer.device,
             seed=trainer.seed,
+            samples=trainer.samples,
+            mask_seen=trainer.mask_seen,
         )
         self.losses = self._endless()
         self.rows = 0

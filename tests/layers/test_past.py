@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from rechub_cli.layers.history import HistoryPooling
 from rechub_cli.layers.past import PastItems
 
 INDEX = torch.tensor([[0, 2, 2], [1, 0, 4]])  # of 5 vectors; nothing holds the one of row 3
@@ -24,11 +25,24 @@ def both(vectors: Tensor) -> tuple[PastItems, PastItems]:
 
 def test_all_of_them_and_one_a_row(vectors: Tensor) -> None:
     indexed, plain = both(vectors)
-    place = torch.tensor([2, 0])
     assert indexed.width == plain.width == 3
     assert_close(indexed.expand(), plain.expand())
-    assert_close(indexed.at(place), plain.at(place))
-    assert_close(indexed.at(place), torch.stack([vectors[2], vectors[1]]))
+    which = torch.tensor([[False, False, True], [True, False, False]])
+    for past in (indexed, plain):
+        assert_close(past.chosen(which), torch.stack([vectors[2], vectors[1]]))
+        which_none = which & torch.tensor([[True], [False]])
+        assert_close(past.chosen(which_none), torch.stack([vectors[2], torch.zeros(4)]))
+
+
+@pytest.mark.parametrize("kind", ["mean", "recency"])
+@pytest.mark.parametrize("width", [0, 2])
+def test_a_history_narrower_than_its_length_pools_what_is_there(kind: str, width: int) -> None:
+    """None of no width, as of a new user; and a longer one cut by whoever made the batch."""
+    pooling = HistoryPooling(4, kind=kind, max_len=5)
+    vectors = torch.randn(2, width, 4, generator=torch.Generator().manual_seed(0))
+    found = pooling(PastItems(vectors), torch.tensor([0, width + 1]))
+    assert not found[0].any()
+    assert bool(found[1].any()) == (width > 0)
 
 
 @pytest.mark.parametrize("weights_too", [False, True])

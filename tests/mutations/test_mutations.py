@@ -257,10 +257,10 @@ MUTATIONS = (
         LOADING_TEST,
     ),
     Mutation(
-        "loading", "long histories", LOADING, "sparse and mean_history(data) <= SHORT", "sparse",
+        "loading", "long histories", LOADING, "sparse and data.mean_history <= SHORT", "sparse",
         LOADING_TEST,
     ),
-    Mutation("loading", "dense data", LOADING, "sparse and mean", "mean", LOADING_TEST),
+    Mutation("loading", "dense data", LOADING, "sparse and data.mean", "data.mean", LOADING_TEST),
     Mutation(
         "options", "gBCE's sampler", "trainers/options.py",
         'loss == "gbce" and sampler != "uniform"', "False", COMBINATIONS_TEST,

@@ -335,8 +335,10 @@ def test_pairs_have_no_known_negatives(model: MatchingModel) -> None:
 
 
 def test_rows_of_a_loader_bring_their_own_negatives(model: MatchingModel) -> None:
-    with pytest.raises(ConfigError, match="ignored for a DataLoader"):
+    with pytest.raises(ConfigError, match="negatives: ignored for a DataLoader"):
         MatchTrainer(model, "pairwise", negatives=NegativeOptions("in_batch")).fit([])
+    with pytest.raises(ConfigError, match="batch_size, samples: ignored for a DataLoader"):
+        MatchTrainer(model, "pairwise", batch_size=8, samples="prefixes").fit([])
     with pytest.raises(ConfigError, match="needs the size of the catalogue"):
         MatchTrainer(model, loss=LossOptions("gbce", gbce_t=0.5)).fit([])
 

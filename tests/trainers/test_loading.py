@@ -7,11 +7,9 @@ from torch.testing import assert_close
 
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.encode import FeatureOptions
-from rechub_cli.errors import ConfigError
+from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.trainers.loading import (
-    SHORT,
     batch_rows,
-    mean_history,
     training_loader,
     training_samples,
 )
@@ -43,13 +41,9 @@ def test_prefixes_where_data_are_sparse_and_histories_short(
 ) -> None:
     data = causal_data(users=users, events=events, items=items)
     length = [n for n in range(events - 2) if n > 0]
-    assert mean_history(data) == pytest.approx(sum(length) / len(length))
+    assert data.mean_history == pytest.approx(sum(length) / len(length))
     assert training_samples(data, make_model("sasrec", data), "auto") == samples
     assert training_samples(data, make_model("dssm", data), "auto") == "prefixes"
-
-
-def test_short_is_what_the_cases_around_it_assume() -> None:
-    assert 49 < SHORT < 52
 
 
 def test_a_prefix_and_its_place_in_a_window_are_the_same_sample(tiny: MatchData) -> None:
@@ -83,6 +77,15 @@ def test_both_train(samples: str, tiny: MatchData) -> None:
     trainer = MatchTrainer(model, "listwise", n_epoch=20, samples=samples, patience=None)
     losses = [result.loss for result in trainer.fit(tiny)]
     assert losses[-1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize("samples", ["windows", "prefixes"])
+def test_nothing_to_predict_is_an_error(samples: str) -> None:
+    """Of three events a user one is trained on, and nothing stands before it."""
+    data = causal_data(users=30, events=3)
+    model = make_model("sasrec", data)
+    with pytest.raises(DataError, match="no user has two training events"):
+        training_loader(data, model, samples=samples, batch_size=None, seed=0)
 
 
 def test_windows_need_a_causal_model(tiny: MatchData) -> None:

@@ -18,8 +18,8 @@ class GRU4Rec(CausalModel):
     num_layers, hidden_dim, input_dropout, dropout: see CausalGRU.
     max_len: length of a training window, and the most recent items that count when served.
 
-    Deviations from the authors' code: unrolled over whole windows in place of session-parallel
-    batches that keep their state; no item bias.
+    Deviations from the authors' code: unrolled over windows, or what is before a target, in place
+    of session-parallel batches that keep their state; no item bias.
     """
 
     name: ClassVar[str] = "gru4rec"

@@ -19,7 +19,8 @@ from tests.benchmarks.record import Record, machine, table
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.peers", description=__doc__)
     parser.add_argument("--peer", choices=NAMES, nargs="+", default=list(NAMES))
-    parser.add_argument("--only", nargs="+", metavar="MODEL", help="models; default: all")
+    models = sorted({case.model for case in SPEEDS})
+    parser.add_argument("--only", nargs="+", choices=models, help="models; default: all")
     parser.add_argument("--kind", choices=("speed", "quality"), help="default: both")
     words = parser.parse_args()
     torch.set_num_threads(1)
@@ -36,6 +37,8 @@ def main() -> int:
                 print(table(rows[-1:]), file=sys.stderr, flush=True)
                 before = Record.load(RECORD).rows if RECORD.exists() else []
                 merge(Record(before, machine()), rows).save(RECORD)
+    if not rows:
+        parser.error("no case is of such a model, peer and kind")
     print(table(rows))
     write_readme()
     print(f"wrote {RECORD} and README's table")

@@ -19,9 +19,10 @@ NAMES = {
 class Speed:
     """The same training work on both sides.
 
-    batch: a step's positives, or windows of a causal model, of ours and of theirs; scored: pairs
-    that a positive makes. words: overrides that give our model the peer's layers. options: of the
-    peer. target: of the ratio of seconds.
+    batch: a step's positives, or windows of SASRec, of ours and of theirs. windows: a step of ours,
+    where the peer reads a row a target and our causal model windows of as many targets. scored:
+    pairs that a positive makes. words: overrides that give our model the peer's layers. options:
+    of the peer. target: of the ratio of seconds.
     """
 
     peer: str
@@ -38,6 +39,10 @@ class Speed:
     @property
     def name(self) -> str:
         return f"{self.peer}/{self.model}"
+
+    @property
+    def unit(self) -> str:
+        return "pairs" if self.scored > 1 else "positions"
 
     @property
     def overrides(self) -> list[str]:
@@ -72,8 +77,22 @@ def _dims(side: str, dims: str) -> str:
     return f"model.{side}_params.dims={dims}"
 
 
-TRANSFORMER = ("model.num_blocks=2", "model.positions=end", "features.user_id=false")
-FULL = ("trainer.negatives.exclude=none", "model.embed_dim=64", "features.user_id=false")
+WINDOWS = ("trainer.samples=windows", "features.user_id=false")
+FULL = ("trainer.negatives.exclude=none", "model.embed_dim=64")
+
+
+def _transformer(heads: int, hidden_dim: int, dropout: float) -> tuple[str, ...]:
+    """The peers drop attention weights as they drop the rest."""
+    return (
+        "model.num_blocks=2",
+        "model.positions=end",
+        f"model.num_heads={heads}",
+        f"model.hidden_dim={hidden_dim}",
+        f"model.dropout={dropout}",
+        f"model.attention_dropout={dropout}",
+        *WINDOWS,
+    )
+
 
 SPEEDS = (
     _ancestor("comirec_dr", 256, 1 / 15, _dims("user", HEAD)),
@@ -85,6 +104,7 @@ SPEEDS = (
         1 / 15,
         f"model.hidden_dim={WIDTH}",
         "model.num_layers=2",
+        "trainer.samples=windows",
         windows=8,
     ),
     _ancestor("mind", 256, 1 / 6, _dims("user", HEAD)),
@@ -93,10 +113,7 @@ SPEEDS = (
         "sasrec",
         128,
         1 / 3,
-        f"model.hidden_dim={WIDTH}",
-        "model.num_heads=1",
-        "model.dropout=0.5",
-        *TRANSFORMER,
+        *_transformer(1, WIDTH, 0.5),
         mode="pointwise",
         scored=2,
     ),
@@ -105,7 +122,7 @@ SPEEDS = (
         "sasrec",
         256,
         1,
-        ("model.num_heads=2", "model.hidden_dim=256", "model.dropout=0.5", *TRANSFORMER, *FULL),
+        (*_transformer(2, 256, 0.5), *FULL),
         mode="listwise",
         scored=1,
         windows=6,
@@ -117,7 +134,7 @@ SPEEDS = (
         "gru4rec",
         256,
         1,
-        ("model.hidden_dim=128", "model.num_layers=1", *FULL),
+        ("model.hidden_dim=128", "model.num_layers=1", *WINDOWS, *FULL),
         mode="listwise",
         scored=1,
         windows=6,
@@ -129,7 +146,7 @@ SPEEDS = (
         "sasrec",
         128,
         1,
-        ("model.num_heads=2", "model.hidden_dim=64", "model.dropout=0.2", *TRANSFORMER, *FULL),
+        (*_transformer(2, 64, 0.2), *FULL),
         mode="listwise",
         scored=1,
         theirs="SASRec",
@@ -165,10 +182,10 @@ QUALITIES = (
         "youtube_dnn",
         "ml_100k_youtube_dnn",
         "youtube_dnn",
-        {**BEST, "epochs": 10},
+        {**BEST, "epochs": 20},
         target=1 / 20,
     ),
-    Quality("torch_rechub", "mind", "ml_100k_mind", "mind", {**BEST, "epochs": 10}, 1 / 20),
+    Quality("torch_rechub", "mind", "ml_100k_mind", "mind", {**BEST, "epochs": 20}, 1 / 20),
     Quality(
         "recbole",
         "gru4rec",

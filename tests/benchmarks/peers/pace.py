@@ -67,9 +67,14 @@ class Paced:
 class Epochs:
     """Scores after every epoch, as FOLDER/N.npz, with the seconds that training took so far."""
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str | None) -> None:
         self.folder = folder
-        self.seconds, self.start, self.number = 0.0, time.process_time(), 0
+        self.seconds, self.number = 0.0, 0
+        self.begin()
+
+    def begin(self) -> None:
+        """The clock starts: from here on, training counts."""
+        self.start = time.process_time()
 
     def ended(self, score: Callable[[str], Any]) -> None:
         """After an epoch; what this takes does not count. score: of ``valid`` and ``test``."""
@@ -77,4 +82,4 @@ class Epochs:
         self.number += 1
         valid, test = (np.asarray(score(part), dtype=np.float32) for part in ("valid", "test"))
         np.savez(f"{self.folder}/{self.number}.npz", seconds=self.seconds, valid=valid, test=test)
-        self.start = time.process_time()
+        self.begin()

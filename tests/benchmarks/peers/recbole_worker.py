@@ -71,15 +71,15 @@ def main(name, file, options, folder=None):
         for epoch in range(config["epochs"]):
             trainer._train_epoch(train, epoch)
             model.eval()
-            epochs.ended(lambda part: scores(model, dataset, found, part, options))
+            epochs.ended(lambda part: scores(model, dataset, found, part, config))
 
 
-def scores(model, dataset, found, part, options):
+def scores(model, dataset, found, part, config):
     items, offsets = found["items"], found["offsets"]
     back = {"valid": 2, "test": 1}[part]
     known = dataset.field2token_id["item_id"]
     places = np.array([known.get(str(item), 0) for item in range(int(found["num_items"]))])
-    width = options["MAX_ITEM_LIST_LENGTH"]
+    width = config["MAX_ITEM_LIST_LENGTH"]
     x = np.zeros((len(offsets) - 1, width), dtype=np.int64)
     lengths = np.zeros(len(x), dtype=np.int64)
     for user, (first, stop) in enumerate(pairwise(offsets)):

@@ -44,6 +44,9 @@ class AfterEpoch(Callback):
     def __init__(self, epochs, score):
         self.epochs, self.score = epochs, score
 
+    def on_train_start(self, trainer, module):
+        self.epochs.begin()
+
     def on_train_epoch_end(self, trainer, module):
         module.eval()
         self.epochs.ended(self.score)

@@ -36,10 +36,16 @@ def compare_speed(case: Speed, folder: str) -> Row:
             worker.close()
     own, other = ([pair[side] for pair in rounds] for side in (0, 1))
     size = sum(p.numel() for p in training.model.parameters())
-    unit = "pairs" if case.model != "sasrec" and case.scored > 1 else "positions"
     note = f"{size:,} parameters against {worker.parameters:,}"
     return row(
-        case.name, own, NAMES[case.peer], other, work=1, unit=unit, target=case.target, note=note
+        case.name,
+        own,
+        NAMES[case.peer],
+        other,
+        work=1,
+        unit=case.unit,
+        target=case.target,
+        note=note,
     )
 
 

@@ -59,7 +59,7 @@ def build(name, num_users, num_items, max_len, options):
     return GRU4Rec(*parts, **options)
 
 
-def train_rows(name, samples, options, *, pipe=None, epochs=None):
+def train_rows(name, samples, options, *, pipe=None, folder=None):
     """Its trainer on rows with three negatives; point-wise, a row a pair."""
     label, max_len = samples.pop("label"), samples["history"].shape[1]
     num_items = int(samples.pop("num_items")) + 1
@@ -97,10 +97,11 @@ def train_rows(name, samples, options, *, pipe=None, epochs=None):
         scores = user @ item.T
         return scores if scores.dim() == 2 else scores.max(1).values
 
-    for _ in range(options["epochs"]) if epochs else count():
+    epochs = Epochs(folder)
+    for _ in range(options["epochs"]) if folder else count():
         trainer.train_one_epoch(loader)
-        if epochs:
-            epochs(score)
+        if folder:
+            epochs.ended(score)
 
 
 def train_windows(samples, options, pipe):
@@ -119,7 +120,7 @@ def train_windows(samples, options, pipe):
         columns, batch_size=options["batch_size"], shuffle=True, drop_last=True
     )
     paced = Paced(
-        loader, pipe, scored=lambda batch: int((batch[1] > 0).sum()), parameters=parameters
+        loader, pipe, scored=lambda batch: 2 * int((batch[1] > 0).sum()), parameters=parameters
     )
     for _ in count():
         for past, target in paced:
@@ -143,7 +144,7 @@ def main(name, file, options, folder=None):
     elif folder is None:
         train_rows(name, samples, options, pipe=pipe)
     else:
-        train_rows(name, samples, options, epochs=Epochs(folder).ended)
+        train_rows(name, samples, options, folder=folder)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,12 @@ class Worker:
     """Trains on as many batches as it is told. parameters: of its model, once known."""
 
     def __init__(self, peer: str, model: str, file: Path, options: Mapping[str, Any]) -> None:
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by close()
         self.process = subprocess.Popen(
             command(peer, model, file, options),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.said,  # no pipe, which would fill unread
             env=environment(),
             text=True,
         )
@@ -45,7 +47,9 @@ class Worker:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"the peer ended with code {self.process.wait()}")
+            code = self.process.wait()
+            self.said.seek(0)
+            raise RuntimeError(f"the peer ended with code {code}:\n{self.said.read()}")
         found = json.loads(answer)
         self.parameters = found["parameters"]
         return found["seconds"], found["done"]
@@ -53,17 +57,20 @@ class Worker:
     def close(self) -> None:
         self.process.kill()
         self.process.communicate()
+        self.said.close()
 
 
 def train_whole(
     peer: str, model: str, file: Path, options: Mapping[str, Any], *, folder: Path
 ) -> None:
     """Trains all epochs; the scores after each are then in ``folder`` (see pace.Epochs)."""
-    subprocess.run(
+    done = subprocess.run(
         [*command(peer, model, file, options), str(folder)],
-        check=True,
+        check=False,
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        capture_output=True,
         env=environment(),
+        text=True,
     )
+    if done.returncode:
+        raise RuntimeError(f"the peer ended with code {done.returncode}:\n{done.stderr}")
