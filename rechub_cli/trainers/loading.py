@@ -57,15 +57,8 @@ def training_loader(
     else:
         loader = data.train_loader(batch_size=size, seed=seed, min_history=least)
     if not loader.num_rows:
-        raise DataError(
-            "no training event can be predicted: "
-            + (
-                "no user has two training events of known items"
-                if least
-                else "none is of an item kept"
-            )
-            + "; see rechub check, data.filters and features.min_count"
-        )
+        why = "no user has two training events" if least else "there is no training event"
+        raise DataError(f"{why} of known items: see rechub check, and features.min_count")
     return loader
 
 
