@@ -33,7 +33,7 @@ LATER = (
     Later("trainer", "compile", False),
     Later("trainer", "samples", "auto"),  # then windows of causal models, of sparse data too
     Later("model", "positions", "end", name="sasrec"),
-    Later("model", "attention_dropout", None, name="sasrec"),  # then 0, of sparse data too
+    Later("model", "attention_dropout", 0.0, name="sasrec"),
     Later("data", "cache", False, name="table"),
     Later("trainer.negatives", "exclude", "none", beside="logq"),
 )

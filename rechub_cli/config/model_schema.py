@@ -124,7 +124,7 @@ class SasrecParams(CausalParams):
     name: Literal["sasrec"]
     num_blocks: Annotated[int, Field(ge=1, le=64)]
     num_heads: Positive
-    attention_dropout: Dropout | None
+    attention_dropout: Dropout
     positions: Literal["relative", "end"]
 
     @model_validator(mode="after")

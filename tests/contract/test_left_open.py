@@ -22,9 +22,9 @@ def test_sparse_data_have_more() -> None:
 @pytest.mark.parametrize(
     ("name", "words", "sparse", "dropouts"),
     [
-        ("sasrec", (), True, {0.5}),
+        ("sasrec", (), True, {0.5, 0.0}),
         ("sasrec", (), False, {0.3, 0.0}),
-        ("sasrec", ("model.dropout=0.1",), True, {0.1, 0.5}),
+        ("sasrec", ("model.dropout=0.1",), True, {0.1, 0.0}),
         ("sasrec", ("model.attention_dropout=0.2",), True, {0.5, 0.2}),
         ("gru4rec", (), True, {0.5}),
         ("gru4rec", (), False, {0.3, 0.2}),
