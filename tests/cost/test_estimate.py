@@ -115,7 +115,7 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_made(
 def test_a_batch_that_does_not_fit_is_refused_before_it_is_tried(
     config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit_left(monkeypatch, 2_000_000)
+    limit_left(monkeypatch, 400_000)
     seen: list[int] = []
     real = estimate.step_cost
 
