@@ -39,7 +39,7 @@ class PastItems:
         """Their sum under weights [B, L]: [B, D]."""
         if self.index is None or torch.compiler.is_compiling():
             return torch.bmm(weights.unsqueeze(1), self.expand()).squeeze(1)
-        found: Tensor = _WeightedRows.apply(self.vectors, self.index, weights)  # type: ignore[no-untyped-call]
+        found: Tensor = _WeightedRows.apply(self.vectors, self.index, weights)  # type: ignore[no-untyped-call] # no stub
         return found
 
 

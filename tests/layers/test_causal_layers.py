@@ -9,6 +9,7 @@ from torch.testing import assert_close
 from rechub_cli.errors import ConfigError
 from rechub_cli.layers import transformer
 from rechub_cli.layers.dropout import Dropout
+from rechub_cli.layers.gru import CausalGRU
 from rechub_cli.layers.transformer import POSITIONS, CausalTransformer
 
 
@@ -47,6 +48,11 @@ def test_dropout_passes_the_gradient_of_what_it_keeps() -> None:
     out.sum().backward()  # type: ignore[no-untyped-call]
     assert x.grad is not None
     assert_close(x.grad, out.detach())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_dropout_keeps_the_type(dtype: torch.dtype) -> None:
+    assert Dropout(0.25)(torch.ones(8, dtype=dtype)).dtype == dtype
 
 
 @pytest.mark.parametrize("relative", [True, False])
@@ -126,3 +132,25 @@ def test_distance_bias_by_hand() -> None:
 def test_unknown_positions_are_named() -> None:
     with pytest.raises(ConfigError, match="positions='ends'.*Did you mean 'end'"):
         transformer_layer("ends")
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("length", [1, 6])
+def test_states_in_training_are_those_of_torch_and_so_are_gradients(rows: int, length: int) -> None:
+    """Of two layers; in evaluation they are torch's own."""
+    torch.manual_seed(0)
+    layer = CausalGRU(3, num_layers=2, hidden_dim=5, input_dropout=0.0, dropout=0.0).double()
+    x = torch.randn(rows, length, 3, dtype=torch.float64, requires_grad=True)
+    upstream = torch.randn(rows, length, 3, dtype=torch.float64)
+    found = []
+    for training in (True, False):
+        out = layer.train(training)(x, torch.full((rows,), length))
+        found.append([out, *torch.autograd.grad(out, [x, *layer.parameters()], upstream)])
+    assert_close(found[0], found[1])
+
+
+def test_gradients_of_the_states_by_differences() -> None:
+    torch.manual_seed(0)
+    layer = CausalGRU(2, num_layers=1, hidden_dim=3, input_dropout=0.0, dropout=0.0).double()
+    x = torch.randn(2, 4, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: layer(x, torch.tensor([4, 4])), (x,))

@@ -155,6 +155,10 @@ MUTATIONS = (
         "gru4rec", "detach", CAUSAL, "self.sequence(vectors, lengths)",
         "self.sequence(vectors.detach(), lengths)",
     ),
+    Mutation(
+        "gru4rec", "gradient of the states", "layers/gru.py", "of_state, update[step]",
+        "of_state, update[step - 1]", "tests/layers/test_causal_layers.py",
+    ),
     Mutation("gru4rec", "alignment", CAUSAL, "last = (lengths - 1)", "last = (lengths - lengths)"),
     Mutation("gru4rec", "temperature", BASE, *SCORES, CONTRACT),
     Mutation(
