@@ -35,7 +35,8 @@ from rechub_cli.progress import result_console
 from rechub_cli.runs import fingerprint, load_data, make_model, optimizer_params
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.loading import batch_rows
-from rechub_cli.trainers.options import LAZY, StepOptions
+from rechub_cli.trainers.options import StepOptions
+from rechub_cli.trainers.rules import LAZY
 
 ENDLESS = 1_000_000
 """Epochs, so that the measuring decides when the loop ends."""

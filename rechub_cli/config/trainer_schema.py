@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from rechub_cli.config.node import Count, Node, Positive, refuse
-from rechub_cli.trainers.options import (
+from rechub_cli.trainers.rules import (
     clip_rule,
     compile_rule,
     decay_rule,

@@ -8,7 +8,8 @@ import platform
 import torch
 
 from rechub_cli.errors import ConfigError
-from rechub_cli.trainers.options import FP32, StepOptions, check, compile_rule
+from rechub_cli.trainers.options import FP32, StepOptions
+from rechub_cli.trainers.rules import check, compile_rule
 
 DEVICES = ("auto", "cpu", "cuda")
 X86 = ("x86_64", "AMD64")

@@ -8,7 +8,7 @@ from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel, is_sparse
-from rechub_cli.trainers.options import SAMPLES, check_known
+from rechub_cli.trainers.rules import SAMPLES, check_known
 
 ROWS, PREFIXES = 512, 256
 WINDOW_TARGETS, LEAST_TARGETS, MAX_WINDOWS = 2048, 256, 128

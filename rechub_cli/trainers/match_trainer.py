@@ -24,13 +24,11 @@ from rechub_cli.trainers.options import (
     LossOptions,
     NegativeOptions,
     StepOptions,
-    check,
     check_together,
-    clip_rule,
-    lazy_sampler_rule,
     parse_mode,
 )
 from rechub_cli.trainers.reporter import EpochResult, Reporter
+from rechub_cli.trainers.rules import check, clip_rule, lazy_sampler_rule
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
 from rechub_cli.trainers.towers import Towers

@@ -16,7 +16,7 @@ from rechub_cli.data.batches import HistoryGather, TrainBatch
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers.full_softmax import spread_ranges
-from rechub_cli.trainers.options import SAMPLERS
+from rechub_cli.trainers.rules import SAMPLERS
 
 IN_BATCH_LIMIT = 4096
 """Of a batch with more targets, as of windows, in-batch negatives are a random part: their scores

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
-from rechub_cli.trainers.options import LAZY, OPTIMIZERS, check, decay_rule
+from rechub_cli.trainers.rules import LAZY, OPTIMIZERS, check, decay_rule
 
 DENSE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,

@@ -26,7 +26,8 @@ from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.models.matching.causal import default_dropouts
 from rechub_cli.registry import list_models
 from rechub_cli.trainers.match_trainer import MatchTrainer
-from rechub_cli.trainers.options import DEFAULT_NEGATIVES, MODES, NegativeOptions
+from rechub_cli.trainers.options import DEFAULT_NEGATIVES, NegativeOptions
+from rechub_cli.trainers.rules import MODES
 from tests.contract.conftest import MAX_LEN, NAMES, make_model, shipped_params, shipped_yaml
 
 

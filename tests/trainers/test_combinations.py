@@ -26,13 +26,10 @@ from rechub_cli.trainers.objectives import FullSoftmax, SampledLoss, user_vector
 from rechub_cli.trainers.options import (
     DEFAULT_LOSS,
     DEFAULT_NEGATIVES,
-    LOGQ,
-    LOSSES,
-    MODES,
-    SAMPLERS,
     LossOptions,
     NegativeOptions,
 )
+from rechub_cli.trainers.rules import LOGQ, LOSSES, MODES, SAMPLERS
 from rechub_cli.trainers.steps import _objective
 from rechub_cli.trainers.towers import Towers
 from tests.conftest import ROOT

@@ -11,7 +11,8 @@ from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
-from rechub_cli.trainers.options import LAZY, NegativeOptions
+from rechub_cli.trainers.options import NegativeOptions
+from rechub_cli.trainers.rules import LAZY
 from tests.contract.conftest import make_model
 
 

@@ -29,7 +29,7 @@ from rechub_cli.trainers.losses import (
     weighted_softmax,
 )
 from rechub_cli.trainers.negatives import NegativeSampler, hardest
-from rechub_cli.trainers.options import LOGQ
+from rechub_cli.trainers.rules import LOGQ
 from tests.conftest import ROOT
 
 ITEMS, ROWS, BLOCKS = 1000, 32, 10

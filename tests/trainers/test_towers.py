@@ -18,7 +18,8 @@ from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers import device, towers
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.match_trainer import MatchTrainer
-from rechub_cli.trainers.options import MODES, StepOptions
+from rechub_cli.trainers.options import StepOptions
+from rechub_cli.trainers.rules import MODES
 from rechub_cli.trainers.towers import Towers
 from tests.contract.conftest import make_model
 from tests.trainers.test_match_trainer import quick_model, rows
