@@ -74,7 +74,7 @@ def test_our_side_is_a_config_that_train_takes(case: Speed) -> None:
     assert case.peer in PACKAGES
 
 
-@pytest.mark.parametrize("case", QUALITIES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", QUALITIES, ids=lambda case: case.names[0])
 def test_whole_runs_are_of_shipped_recipes(case: Quality) -> None:
     config = shipped(f"recipe={case.recipe}", "data.path=somewhere")
     assert config.model.name == case.model
@@ -98,7 +98,7 @@ def test_the_readme_shows_the_recorded_peers() -> None:
 
 def test_a_part_that_is_measured_again_replaces_its_rows_alone() -> None:
     one, two = (Row(case.name, 2.0, 0.5, "theirs", 0.0, 5) for case in SPEEDS[:2])
-    whole = Row(QUALITIES[0].name, 3.0, 0.1, "theirs", 0.0, 1, target=0.05, note="said")
+    whole = Row(QUALITIES[0].names[0], 3.0, 0.1, "theirs", 0.0, 1, target=0.05, note="said")
     before = Record([two, whole], {"cores": 2, "processor": "x", "torch": "2"})
     again = Row(two.name, 4.0, 0.25, "theirs", 0.0, 5, rate=1000.0, unit="pairs")
     found = merge(before, [again, one])

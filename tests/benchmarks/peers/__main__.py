@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from tests.benchmarks.peers.cases import NAMES, QUALITIES, SPEEDS
+from rechub_cli.trainers.device import keep_freed_memory
+from tests.benchmarks.peers.cases import NAMES, QUALITIES, SPEEDS, Quality, Speed
 from tests.benchmarks.peers.quality import compare_quality
 from tests.benchmarks.peers.speed import compare_speed
 from tests.benchmarks.peers.table import RECORD, merge, write_readme
-from tests.benchmarks.record import Record, machine, table
+from tests.benchmarks.record import Record, Row, machine, table
 
 
 def main() -> int:
@@ -24,19 +27,22 @@ def main() -> int:
     parser.add_argument("--kind", choices=("speed", "quality"), help="default: both")
     words = parser.parse_args()
     torch.set_num_threads(1)
+    keep_freed_memory()  # as ``rechub train`` does
     home = Path(os.environ.get("RECHUB_TEST_DATA", "../shared/data")).resolve()
     folder = str(home / "ml-100k")
-    rows = []
-    for kind, cases, compare in (
-        ("speed", SPEEDS, compare_speed),
-        ("quality", QUALITIES, compare_quality),
-    ):
-        for case in cases if words.kind in (None, kind) else ():
-            if case.peer in words.peer and (not words.only or case.model in words.only):
-                rows.append(compare(case, folder))  # type: ignore[operator] # by kind
-                print(table(rows[-1:]), file=sys.stderr, flush=True)
-                before = Record.load(RECORD).rows if RECORD.exists() else []
-                merge(Record(before, machine()), rows).save(RECORD)
+    work: list[tuple[Speed | Quality, Callable[[], list[Row]]]] = []
+    if words.kind != "quality":
+        work += [(case, partial(compare_speed, case, folder)) for case in SPEEDS]
+    if words.kind != "speed":
+        work += [(case, partial(compare_quality, case, folder)) for case in QUALITIES]
+    rows: list[Row] = []
+    for case, compare in work:
+        if case.peer in words.peer and (not words.only or case.model in words.only):
+            found = compare()
+            print(table(found), file=sys.stderr, flush=True)
+            rows += found
+            before = Record.load(RECORD).rows if RECORD.exists() else []
+            merge(Record(before, machine()), rows).save(RECORD)
     if not rows:
         parser.error("no case is of such a model, peer and kind")
     print(table(rows))

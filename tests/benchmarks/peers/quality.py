@@ -1,9 +1,10 @@
-"""How long each side takes to the quality that the peer ends with: whole runs, ML-100k, one thread.
+"""Whole runs on ML-100k, one thread: how long each side takes to the quality that the peer ends
+with, and the pairs that both score a second.
 
 Test NDCG@10 under leave-one-out, full ranking, seen items masked, ties against the model, of both.
 The peer's is that of its best epoch on validation, and its seconds are those of training up to it;
-ours are those of training and validation up to the first epoch that is no worse. Preparation counts
-for neither.
+ours are those of training and validation up to the first epoch that is no worse. Pairs a second are
+those of all epochs. Preparation counts for neither.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Point:
     test: float
 
 
-def compare_quality(case: Quality, folder: str) -> Row:
+def compare_quality(case: Quality, folder: str) -> list[Row]:
     config = shipped(f"recipe={case.recipe}", f"data.path={folder}", "export=none")
     data = load_data(config)[0]
     theirs = peer_points(case, data)
@@ -51,20 +52,35 @@ def compare_quality(case: Quality, folder: str) -> Row:
     ours = watch.points(trainer, data)
     chosen = max(ours, key=lambda point: point.valid)
     reached = next((point for point in ours if point.test >= best.test), None)
+    recorded = "" if case.recorded is None else f" (known: {case.recorded:.4f})"
     note = (
-        f"test NDCG@10: theirs {best.test:.4f}, at epoch {theirs.index(best) + 1} of "
+        f"test NDCG@10: theirs {best.test:.4f}{recorded}, at epoch {theirs.index(best) + 1} of "
         f"{len(theirs)}; ours {chosen.test:.4f} in the end, after {chosen.seconds:.0f} s"
     )
     if reached is None:
         reached, note = ours[-1], f"NOT REACHED; {note}"
-    return row(
-        case.name,
-        [reached.seconds],
-        NAMES[case.peer],
-        [best.seconds],
-        target=case.target,
-        note=note,
+    against, (to_quality, whole_runs) = NAMES[case.peer], case.names
+    seconds = [reached.seconds], against, [best.seconds]
+    size = len(data.trained_items)
+    scored = size, size if case.negatives is None else 1 + case.negatives
+    own, other = (
+        points[-1].seconds / (len(points) * pairs)  # of a target's pair
+        for points, pairs in zip((ours, theirs), scored, strict=True)
     )
+    targets = int(data.train_counts.sum())
+    return [
+        row(to_quality, *seconds, target=case.target, note=note),
+        row(
+            whole_runs,
+            [own / targets],
+            against,
+            [other / targets],
+            work=1,
+            unit="pairs",
+            target=case.pair_target,
+            note=f"{scored[0]:,} pairs a target against {scored[1]:,}",
+        ),
+    ]
 
 
 def peer_points(case: Quality, data: MatchData) -> list[Point]:
@@ -72,8 +88,12 @@ def peer_points(case: Quality, data: MatchData) -> list[Point]:
     with tempfile.TemporaryDirectory() as scratch:
         file = Path(scratch) / "samples.npz"
         if case.peer == "torch_rechub":
-            negatives = options.pop("negatives")
-            save(rows(data, max_len=MAX_LEN, negatives=negatives, pointwise=False), file)
+            assert case.negatives is not None
+            pointwise = case.model == "dssm"
+            if pointwise:
+                options["batch_size"] *= 1 + case.negatives
+            found = rows(data, max_len=MAX_LEN, negatives=case.negatives, pointwise=pointwise)
+            save(found, file)
         else:
             save(sequences(data, max_len=MAX_LEN), file)
         train_whole(case.peer, case.theirs, file, options, folder=Path(scratch))

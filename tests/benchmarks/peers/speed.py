@@ -24,7 +24,7 @@ def our_config(case: Speed, folder: str) -> RunConfig:
     return shipped("data=ml_100k", f"data.path={folder}", *case.overrides)
 
 
-def compare_speed(case: Speed, folder: str) -> Row:
+def compare_speed(case: Speed, folder: str) -> list[Row]:
     config = our_config(case, folder)
     training = StagedTraining(config, load_data(config)[0])
     with tempfile.TemporaryDirectory() as scratch:
@@ -37,16 +37,18 @@ def compare_speed(case: Speed, folder: str) -> Row:
     own, other = ([pair[side] for pair in rounds] for side in (0, 1))
     size = sum(p.numel() for p in training.model.parameters())
     note = f"{size:,} parameters against {worker.parameters:,}"
-    return row(
-        case.name,
-        own,
-        NAMES[case.peer],
-        other,
-        work=1,
-        unit=case.unit,
-        target=case.target,
-        note=note,
-    )
+    return [
+        row(
+            case.name,
+            own,
+            NAMES[case.peer],
+            other,
+            work=1,
+            unit=case.unit,
+            target=case.target,
+            note=note,
+        )
+    ]
 
 
 def _work(case: Speed, data: MatchData, file: Path) -> tuple[str, Path, dict[str, object]]:

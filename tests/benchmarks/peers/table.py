@@ -16,8 +16,14 @@ HEAD = ("beside", "model", "ours", "theirs", "time, theirs = 1", "goal", "")
 def merge(record: Record, rows: list[Row]) -> Record:
     """The record with some rows new, in the order of the cases."""
     known = {row.name: row for row in (*record.rows, *rows)}
-    names = [case.name for case in (*SPEEDS, *QUALITIES) if case.name in known]
-    return Record([known[name] for name in names], record.machine)
+    return Record([known[name] for name in row_names() if name in known], record.machine)
+
+
+def row_names() -> list[str]:
+    """Of all rows that the cases give."""
+    speeds = [case.name for case in SPEEDS]
+    first, second = zip(*(case.names for case in QUALITIES), strict=True)
+    return [*speeds, *first, *second]
 
 
 def render(record: Record) -> str:
