@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-CHUNK_ROWS, CHUNK_BYTES = 512, 64 << 20
-"""The full softmax has at most so many rows, and about so many bytes of scores, at once."""
+CHUNK_ROWS, CHUNK_BYTES = 512, 32 << 20
+"""The full softmax has at most so many rows, and about so many bytes of scores, at once; of
+their probabilities, as many again."""
 ROW_STEP = 64
 
 
@@ -74,28 +75,25 @@ def _pad_rows(tensor: Tensor, extra: int) -> Tensor:
     return torch.cat([tensor, tensor.new_zeros(extra, *tensor.shape[1:])]) if extra else tensor
 
 
-def _to_gradient(products: Tensor, target: Tensor, share: Tensor) -> Tensor:
-    """The loss of rows with weights ``share`` [n]; scores [n, K, C] become its gradient in place.
+def _loss_and_gradient(products: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row's loss [n], and its gradient by the scores [n, K, C], which are overwritten.
 
     An item's score is the best of its K; equal ones share the gradient.
     """
-    if products.shape[1] == 1:
-        logits = products[:, 0]
-    else:
-        logits = products.amax(dim=1)
-        products.ge_(logits.unsqueeze(1))  # 1 where the best is; max's own indices are slow
+    several = products.shape[1] > 1
+    logits = products.amax(dim=1) if several else products[:, 0]
     index = torch.arange(len(logits), device=logits.device)
-    top = logits.amax(dim=1, keepdim=True)
-    positive = logits[index, target]
-    probability = logits.sub_(top).exp_()
-    total = probability.sum(dim=1, keepdim=True)
-    row_loss = total.squeeze(1).log() + top.squeeze(1) - positive
-    probability /= total
+    # One kernel reads and writes each row while it is near. exp by itself is torch's slowest here
+    # (MKL's, on a CPU of another maker): 10 times as slow where most scores are far below the top.
+    probability = torch.softmax(logits, dim=1)
+    log_total = logits.amax(dim=1) - probability.amax(dim=1).log()
+    row_loss = log_total - logits[index, target]
     probability[index, target] -= 1
-    probability *= share.unsqueeze(1)
-    if products.shape[1] > 1:
-        products.mul_((probability / products.sum(dim=1)).unsqueeze(1))
-    return (row_loss * share).sum()
+    if not several:
+        return row_loss, probability.unsqueeze(1)
+    products.ge_(logits.unsqueeze(1))  # 1 where the best is; max's own indices are slow
+    products.mul_((probability / products.sum(dim=1)).unsqueeze(1))
+    return row_loss, products
 
 
 class _ChunkedSoftmax(torch.autograd.Function):
@@ -128,10 +126,13 @@ class _ChunkedSoftmax(torch.autograd.Function):
             products = ((flat / temperature) @ items.T).view(-1, several, len(items))
             if excluded is not None:
                 excluded.apply(products, target[part], first=first)
-            loss += _to_gradient(products, target[part], share[part])
-            spread = products.flatten(0, 1)
-            grad_queries[part] = (spread @ items).div_(temperature).view(-1, several, width)
-            grad_items.addmm_(spread.T, flat, alpha=1 / temperature)
+            row_loss, gradient = _loss_and_gradient(products, target[part])
+            loss += row_loss @ share[part]
+            # Few queries are cheaper to scale than many scores.
+            scale = (share[part] / temperature).repeat_interleave(several).unsqueeze(1)
+            spread = gradient.flatten(0, 1)
+            grad_queries[part] = (spread @ items).mul_(scale).view(-1, several, width)
+            grad_items.addmm_(spread.T, flat * scale)
         ctx.save_for_backward(grad_queries[:rows].view(shape), grad_items)
         return loss
 

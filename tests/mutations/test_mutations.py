@@ -187,8 +187,8 @@ MUTATIONS = (
         "tests/layers",
     ),
     Mutation(
-        "loss", "full softmax axis", SOFTMAX, "probability.sum(dim=1, keepdim=True)",
-        "probability.sum(dim=0, keepdim=True)",
+        "loss", "full softmax axis", SOFTMAX, "torch.softmax(logits, dim=1)",
+        "torch.softmax(logits, dim=0)",
     ),
     Mutation(
         "loss", "accidental hits", LOSSES,
