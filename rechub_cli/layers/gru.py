@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from rechub_cli.layers.dropout import Dropout
+from rechub_cli.layers.history import SequenceLayer
 
 
-class CausalGRU(nn.Module):
+class CausalGRU(SequenceLayer):
     """The state after each position, [B, L, D] -> [B, L, D]; the first state is zero.
 
     Layers are stacked, with dropout on the input and on what each layer gives. Positions behind

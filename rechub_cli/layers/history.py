@@ -103,6 +103,22 @@ def recent_window(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Te
     return vectors.gather(1, index), lengths.clamp(max=max_len)
 
 
+def vector_at(vectors: Tensor, at: Tensor) -> Tensor:
+    """The one of [B, L, D] at the position ``at``, int64 [B]: [B, 1, D]."""
+    return vectors.gather(1, at.view(-1, 1, 1).expand(-1, 1, vectors.shape[2]))
+
+
+class SequenceLayer(nn.Module):
+    """Called with item vectors [B, L, D] and lengths int64 [B], gives [B, L, D].
+
+    No position depends on a later one; those behind the length are undefined.
+    """
+
+    def last(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """What the call gives at the last position, [B, 1, D]; of no history undefined."""
+        return vector_at(self(vectors, lengths), (lengths - 1).clamp(min=0))
+
+
 class HistoryPooling(nn.Module):
     """Pools past items to one vector a row; an empty history gives zeros.
 

@@ -10,11 +10,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.layers.dropout import Dropout
-from rechub_cli.layers.history import recent_positions
+from rechub_cli.layers.history import SequenceLayer, recent_positions, vector_at
 from rechub_cli.suggest import did_you_mean
 
 
-class CausalTransformer(nn.Module):
+class CausalTransformer(SequenceLayer):
     """Each position's view of itself and of what stands before it: [B, L, D] -> [B, L, D].
 
     x = sqrt(D) e; blocks of pre-norm causal attention and a feed-forward net; a last norm.
@@ -66,14 +66,27 @@ class CausalTransformer(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        x = self._input(vectors, lengths)
+        for block in self.blocks:
+            x = block(x)
+        out: Tensor = self.norm(x)
+        return out
+
+    def last(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """The last block reads all positions, but makes no more than this one: [B, 1, D]."""
+        x = self._input(vectors, lengths)
+        *before, end = self.blocks
+        for block in before:
+            x = block(x)
+        out: Tensor = self.norm(end(x, at=(lengths - 1).clamp(min=0)))
+        return out
+
+    def _input(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         x = self.scale * vectors
         if self.position is not None:
             position, _ = recent_positions(lengths, vectors.shape[1], max_len=self.max_len)
             x = x + nn.functional.embedding(position, self.position)
-        x = self.dropout(x)
-        for block in self.blocks:
-            x = block(x)
-        out: Tensor = self.norm(x)
+        out: Tensor = self.dropout(x)
         return out
 
 
@@ -113,8 +126,14 @@ class CausalBlock(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = x + self.dropout(self._attention(self.attention_norm(x)))
+    def forward(self, x: Tensor, at: Tensor | None = None) -> Tensor:
+        """[B, L, D]; or [B, 1, D], the one at the position ``at``, int64 [B]."""
+        normed = self.attention_norm(x)
+        if at is None:
+            mixed = self._attention(normed)
+        else:
+            mixed, x = self._attention_at(normed, at), vector_at(x, at)
+        x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
         out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return out
 
@@ -122,9 +141,25 @@ class CausalBlock(nn.Module):
         heads = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, H, L, D / H]
         bias = None if self.distance is None else distance_bias(self.distance, x.shape[1])
-        mixed = causal_attention(query, key, value, bias, self.attention_dropout)
-        out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return out
+        return causal_attention(query, key, value, bias, self.attention_dropout)
+
+    def _attention_at(self, x: Tensor, at: Tensor) -> Tensor:
+        """One query a row: [B, H, 1, D / H]."""
+        dim = x.shape[2]
+        weight, bias = self.query_key_value.weight, self.query_key_value.bias
+        query = nn.functional.linear(vector_at(x, at), weight[:dim], bias[:dim])
+        query = query.view(x.shape[0], 1, self.num_heads, -1).transpose(1, 2)  # [B, H, 1, D / H]
+        past = nn.functional.linear(x, weight[dim:], bias[dim:])
+        key, value = past.view(*x.shape[:2], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        apart = at.unsqueeze(1) - torch.arange(x.shape[1], device=x.device)  # [B, L]
+        if self.distance is None:
+            added = torch.zeros_like(apart, dtype=x.dtype).unsqueeze(1)
+        else:
+            added = nn.functional.embedding(apart.clamp(min=0), self.distance).transpose(1, 2)
+        added = added.masked_fill((apart < 0).unsqueeze(1), float("-inf"))  # [B, H or 1, L]
+        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5 + added.unsqueeze(2)
+        found: Tensor = self.attention_dropout(torch.softmax(scores, dim=-1)) @ value
+        return found
 
 
 POSITIONS = ("relative", "end")

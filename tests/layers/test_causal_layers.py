@@ -80,11 +80,13 @@ def test_attention_with_dropout_is_that_without_on_average(relative: bool) -> No
     assert bool(((first == 0) | torch.isclose(first, 2 * many[2][:, :, 0])).all())
 
 
-def transformer_layer(positions: str, attention_dropout: float = 0.0) -> CausalTransformer:
+def transformer_layer(
+    positions: str, attention_dropout: float = 0.0, num_blocks: int = 2
+) -> CausalTransformer:
     torch.manual_seed(0)
     layer = CausalTransformer(
         8,
-        num_blocks=2,
+        num_blocks=num_blocks,
         num_heads=2,
         hidden_dim=8,
         dropout=0.0,
@@ -111,6 +113,33 @@ def test_a_later_item_changes_no_earlier_position(positions: str, attention_drop
         found.append(layer(vectors, length))
     assert_close(found[0][:, :4], found[1][:, :4])
     assert not torch.allclose(found[0][:, 4:], found[1][:, 4:])
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("num_blocks", [1, 2])
+def test_the_last_position_alone_is_that_of_all(positions: str, num_blocks: int) -> None:
+    layer = transformer_layer(positions, num_blocks=num_blocks).double()
+    lengths = torch.tensor([6, 1, 4])
+    vectors = torch.randn(3, 6, 8, dtype=torch.float64, requires_grad=True)
+    inputs = (vectors, *layer.parameters())
+    whole = layer(vectors, lengths)[torch.arange(3), lengths - 1]
+    alone = layer.last(vectors, lengths).squeeze(1)
+    assert_close(alone, whole)
+    direction = torch.randn_like(whole)
+    expected = torch.autograd.grad(whole, inputs, direction)
+    for one, other in zip(torch.autograd.grad(alone, inputs, direction), expected, strict=True):
+        assert_close(one, other)
+
+
+def test_attention_weights_of_the_last_position_are_dropped_too() -> None:
+    layer, lengths = transformer_layer("relative", attention_dropout=0.5), torch.tensor([6])
+    vectors = torch.randn(1, 6, 8)
+    plain = layer.eval().last(vectors, lengths)
+    torch.manual_seed(1)
+    block = layer.train().blocks[-1]
+    at = lengths - 1
+    assert not torch.allclose(block(vectors, at), block.eval()(vectors, at))
+    assert torch.equal(layer.eval().last(vectors, lengths), plain)
 
 
 def test_relative_positions_train_each_target_as_it_is_served() -> None:

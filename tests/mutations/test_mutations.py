@@ -144,6 +144,10 @@ MUTATIONS = (
         "dropout(torch.softmax(scores + bias, dim=-1))",
         "torch.softmax(dropout(scores + bias), dim=-1)", LAYERS,
     ),
+    Mutation(
+        "sasrec", "the last position reads padding", TRANSFORMER,
+        'added.masked_fill((apart < 0).unsqueeze(1), float("-inf"))', "added + 0", LAYERS,
+    ),
     Mutation("sasrec", "alignment", HISTORY, *RECENT),
     Mutation("sasrec", "temperature", BASE, *SCORES, CONTRACT),
     Mutation("gru4rec", "mask", CAUSAL, " * (lengths > 0).view(-1, 1, 1)", "", CONTRACT),

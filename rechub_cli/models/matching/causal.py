@@ -11,7 +11,12 @@ from torch import Tensor, nn
 
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
-from rechub_cli.layers.history import HistoryEncoder, history_lengths, recent_window
+from rechub_cli.layers.history import (
+    HistoryEncoder,
+    SequenceLayer,
+    history_lengths,
+    recent_window,
+)
 from rechub_cli.models.matching.base import (
     EncodedItemTower,
     MatchingModel,
@@ -41,8 +46,7 @@ def default_dropouts(events_per_item: float) -> dict[str, float]:
 class CausalUserTower(nn.Module):
     """The sequence layer's vector at the last item, plus a linear map of the user's features.
 
-    sequence: called with item vectors [B, L, D] and lengths [B], gives [B, L, D], where no
-    position depends on a later one. An empty history leaves the features alone: [B, D].
+    An empty history leaves the features alone: [B, D].
     """
 
     def __init__(
@@ -50,7 +54,7 @@ class CausalUserTower(nn.Module):
         encoder: ItemEncoder,
         tables: EmbeddingTables,
         schema: FeatureSchema,
-        sequence: nn.Module,
+        sequence: SequenceLayer,
         *,
         similarity: str,
         max_len: int,
@@ -67,20 +71,18 @@ class CausalUserTower(nn.Module):
         self.end = Normalised(similarity)
 
     def forward(self, batch: Batch) -> Tensor:
-        hidden, lengths = self._hidden(batch)
-        last = (lengths - 1).clamp(min=0).view(-1, 1, 1).expand(-1, 1, hidden.shape[2])
-        found = hidden.gather(1, last) * (lengths > 0).view(-1, 1, 1)
+        vectors, lengths = self._window(batch)
+        found = self.sequence.last(vectors, lengths) * (lengths > 0).view(-1, 1, 1)
         return self._end(found, batch).squeeze(1)
 
     def positions(self, batch: Batch) -> Tensor:
         """One vector a position, [B, L, D]; user features are [B], or [B, L] one a position."""
-        return self._end(self._hidden(batch)[0], batch)
+        return self._end(self.sequence(*self._window(batch)), batch)
 
-    def _hidden(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        vectors, lengths = recent_window(
+    def _window(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        return recent_window(
             self.history(batch), history_lengths(batch, self.columns), max_len=self.max_len
         )
-        return self.sequence(vectors, lengths), lengths
 
     def _end(self, hidden: Tensor, batch: Batch) -> Tensor:
         if self.profile is not None:
@@ -109,7 +111,7 @@ class CausalModel(MatchingModel):
         similarity: str,
         tied: bool,
         max_len: int,
-        sequence: Callable[[int], nn.Module],
+        sequence: Callable[[int], SequenceLayer],
     ) -> None:
         super().__init__(
             user_features, item_features, temperature=temperature, similarity=similarity

@@ -71,20 +71,6 @@ def main(_, file, options, folder=None):
             Columns.Datetime: pd.Timestamp(2000, 1, 1) + pd.to_timedelta(place, unit="s"),
         }
     )[train]
-    callbacks = []
-    model = SASRecModel(
-        data_preparator_type=Preparator,
-        get_trainer_func=lambda: Trainer(
-            max_epochs=options["epochs"],
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=callbacks,
-        ),
-        **options,
-    )
     places = None
 
     def score(part):
@@ -108,10 +94,23 @@ def main(_, file, options, folder=None):
         scores[:, places == 0] = -np.inf
         return scores
 
+    # The model makes its trainer at once.
+    callbacks = [] if folder is None else [AfterEpoch(Epochs(folder), score)]
+    model = SASRecModel(
+        data_preparator_type=Preparator,
+        get_trainer_func=lambda: Trainer(
+            max_epochs=options["epochs"],
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=callbacks,
+        ),
+        **options,
+    )
     if folder is None:
         Preparator.pipe, Preparator.model = Pipe(), model
-    else:
-        callbacks.append(AfterEpoch(Epochs(folder), score))
     model.fit(Dataset.construct(frame))
 
 
