@@ -101,7 +101,8 @@ class PositionalRouting(nn.Module):
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         recent, mask = last_items(vectors, lengths, max_len=self.max_len)  # [B, P, D], [B, P]
         maps = self.maps[: recent.shape[1]]
-        mapped = torch.einsum("bpd,pked->bkpe", recent, maps)  # [B, K, P, D]
+        # In one piece: each product below would copy it for itself.
+        mapped = torch.einsum("bpd,pked->bkpe", recent, maps).contiguous()  # [B, K, P, D]
         fixed, strength = mapped.detach(), mask.to(mapped.dtype).unsqueeze(1)
         logits = torch.zeros_like(fixed[..., 0])  # [B, K, P]
         for _ in range(self.iterations - 1):

@@ -68,6 +68,14 @@ class ColumnEncoder(nn.Module):
         return self.tables.lookup(item_feature, ids)
 
 
+def vectors_at(vectors: Tensor, place: Tensor) -> Tensor:
+    """Those of [B, L, D] at the places int64 [B, P]: [B, P, D]."""
+    rows, width, dim = vectors.shape
+    first = torch.arange(rows, device=place.device).unsqueeze(1) * width
+    # Whole rows: gather moves, and adds up in its gradient, number by number.
+    return nn.functional.embedding(first + place, vectors.reshape(rows * width, dim))
+
+
 def recent_positions(lengths: Tensor, width: int, *, max_len: int) -> tuple[Tensor, Tensor]:
     """Where each of ``width`` right-padded places stands, counted from the end of its history.
 
@@ -88,8 +96,7 @@ def last_items(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Tenso
     """
     steps = torch.arange(vectors.shape[1], device=lengths.device)[:max_len]
     place = lengths.unsqueeze(-1) - 1 - steps  # [B, P]
-    index = place.clamp(min=0).unsqueeze(-1).expand(-1, -1, vectors.shape[2])
-    return vectors.gather(1, index), place >= 0
+    return vectors_at(vectors, place.clamp(min=0)), place >= 0
 
 
 def recent_window(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Tensor, Tensor]:
@@ -99,13 +106,7 @@ def recent_window(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Te
     """
     steps = torch.arange(vectors.shape[1], device=lengths.device)[:max_len]
     first = (lengths - max_len).clamp(min=0).unsqueeze(-1)
-    index = (first + steps).unsqueeze(-1).expand(-1, -1, vectors.shape[2])
-    return vectors.gather(1, index), lengths.clamp(max=max_len)
-
-
-def vector_at(vectors: Tensor, at: Tensor) -> Tensor:
-    """The one of [B, L, D] at the position ``at``, int64 [B]: [B, 1, D]."""
-    return vectors.gather(1, at.view(-1, 1, 1).expand(-1, 1, vectors.shape[2]))
+    return vectors_at(vectors, first + steps), lengths.clamp(max=max_len)
 
 
 class SequenceLayer(nn.Module):
@@ -116,7 +117,7 @@ class SequenceLayer(nn.Module):
 
     def last(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """What the call gives at the last position, [B, 1, D]; of no history undefined."""
-        return vector_at(self(vectors, lengths), (lengths - 1).clamp(min=0))
+        return vectors_at(self(vectors, lengths), (lengths - 1).clamp(min=0).unsqueeze(1))
 
 
 class HistoryPooling(nn.Module):

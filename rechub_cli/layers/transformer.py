@@ -10,7 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.layers.dropout import Dropout
-from rechub_cli.layers.history import SequenceLayer, recent_positions, vector_at
+from rechub_cli.layers.history import SequenceLayer, recent_positions, vectors_at
 from rechub_cli.suggest import did_you_mean
 
 
@@ -132,7 +132,7 @@ class CausalBlock(nn.Module):
         if at is None:
             mixed = self._attention(normed)
         else:
-            mixed, x = self._attention_at(normed, at), vector_at(x, at)
+            mixed, x = self._attention_at(normed, at), vectors_at(x, at.unsqueeze(1))
         x = x + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
         out: Tensor = x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
         return out
@@ -147,7 +147,7 @@ class CausalBlock(nn.Module):
         """One query a row: [B, H, 1, D / H]."""
         dim = x.shape[2]
         weight, bias = self.query_key_value.weight, self.query_key_value.bias
-        query = nn.functional.linear(vector_at(x, at), weight[:dim], bias[:dim])
+        query = nn.functional.linear(vectors_at(x, at.unsqueeze(1)), weight[:dim], bias[:dim])
         query = query.view(x.shape[0], 1, self.num_heads, -1).transpose(1, 2)  # [B, H, 1, D / H]
         past = nn.functional.linear(x, weight[dim:], bias[dim:])
         key, value = past.view(*x.shape[:2], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4)
