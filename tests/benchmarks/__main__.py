@@ -13,7 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import pyarrow as pa
 import torch
 
-from rechub_cli.trainers.device import choose_matmul
+from rechub_cli.trainers.device import choose_matmul, keep_freed_memory
 from tests.benchmarks.record import Record, machine, table
 from tests.benchmarks.suite import INGEST_ROWS, ROUNDS, benchmarks
 
@@ -28,6 +28,7 @@ def main() -> int:
     torch.set_num_threads(1)
     pa.set_cpu_count(1)
     choose_matmul()  # the bare products are those that training has
+    keep_freed_memory()  # as ``rechub train`` does
     record = Record(machine=machine())
     for name, run in benchmarks(ingest_rows=words.ingest_rows).items():
         if words.only and name not in words.only:
