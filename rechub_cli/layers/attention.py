@@ -28,11 +28,19 @@ class SelfAttentiveInterests(nn.Module):
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         recent, mask = last_items(vectors, lengths, max_len=self.max_len)  # [B, P, D], [B, P]
-        # tanh(y) = 2 sigmoid(2 y) - 1, whose -1 moves all scores of an interest alike: the softmax
-        # is the same, and on a CPU a sigmoid and its gradient take a sixth of tanh's time.
         before = self.hidden(recent + self.position[: recent.shape[1]])  # [B, P, H]
-        scores = 2 * self.scores(torch.sigmoid(2 * before)).transpose(1, 2)  # [B, K, P]
+        scores = self._scores(before).transpose(1, 2)  # [B, K, P]
         real = mask.unsqueeze(1)
         # Zeros for an empty row: softmax over nothing would be NaN.
         scores = scores.masked_fill(~real, torch.finfo(scores.dtype).min)
         return torch.bmm(torch.softmax(scores, dim=-1) * real, recent)  # [B, K, D]
+
+    def _scores(self, before: Tensor) -> Tensor:
+        """Scores [B, P, K], up to a number that all positions of an interest share."""
+        if before.dtype in (torch.bfloat16, torch.float16):
+            scores: Tensor = self.scores(torch.tanh(before))
+        else:
+            # tanh(y) = 2 sigmoid(2 y) - 1, whose -1 the softmax does not see. On a CPU a sigmoid
+            # and its gradient take a sixth of tanh's time; with few bits it would lose small y.
+            scores = 2 * self.scores(torch.sigmoid(2 * before))
+        return scores

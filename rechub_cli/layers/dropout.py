@@ -29,7 +29,8 @@ class Dropout(nn.Module):
             return nn.functional.dropout(x, self.p)
         words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
         values = words.view(torch.int16)[: x.numel()].view(x.shape)
-        # As floats: comparing words and multiplying by booleans take twice the time.
+        # As floats, at 4 bytes a value until the gradient: comparing words and multiplying by
+        # booleans take twice the time.
         kept = values.float().ge_(self.threshold - 32768)
         return (x * kept.mul_(65536 / (65536 - self.threshold))).to(x.dtype)
 

@@ -64,7 +64,7 @@ class _Scan(torch.autograd.Function):
         ctx: Any, x: Tensor, w_in: Tensor, w_state: Tensor, b_in: Tensor, b_state: Tensor
     ) -> Tensor:
         (rows, length, _), width = x.shape, w_state.shape[1]
-        flat = x.transpose(0, 1).reshape(rows * length, -1)  # by time
+        flat = x.transpose(0, 1).flatten(0, 1)  # by time
         gates = torch.addmm(b_in, flat, w_in.T).view(length, rows, 3 * width)
         from_state = torch.empty_like(gates)
         states = x.new_zeros(length + 1, rows, width)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rechub_cli.errors import RechubError
 from rechub_cli.features import DenseFeature, HistoryColumn, SequenceFeature
 from rechub_cli.layers.embedding import (
     Batch,
@@ -69,10 +70,21 @@ class ColumnEncoder(nn.Module):
 
 
 def vectors_at(vectors: Tensor, place: Tensor) -> Tensor:
-    """Those of [B, L, D] at the places int64 [B, P]: [B, P, D]."""
+    """Those of [B, L, D] at the places int64 [B, P]: [B, P, D]. Raises where a place is not < L."""
     rows, width, dim = vectors.shape
-    first = torch.arange(rows, device=place.device).unsqueeze(1) * width
-    # Whole rows: gather moves, and adds up in its gradient, number by number.
+    if (
+        vectors.device.type != "cpu"
+        or torch.onnx.is_in_onnx_export()
+        or torch.compiler.is_compiling()
+    ):
+        return vectors.gather(1, place.unsqueeze(-1).expand(-1, -1, dim))
+    # On a CPU gather moves, and adds up in its gradient, number by number. A lookup moves whole
+    # rows, and would find those of another user.
+    if place.numel() and int(place.max()) >= width:
+        raise RechubError(
+            f"a history has length {int(place.max()) + 1}, and the batch {width} places a history"
+        )
+    first = torch.arange(rows).unsqueeze(1) * width
     return nn.functional.embedding(first + place, vectors.reshape(rows * width, dim))
 
 

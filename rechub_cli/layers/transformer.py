@@ -75,10 +75,10 @@ class CausalTransformer(SequenceLayer):
     def last(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """The last block reads all positions, but makes no more than this one: [B, 1, D]."""
         x = self._input(vectors, lengths)
-        *before, end = self.blocks
+        *before, last_block = self.blocks
         for block in before:
             x = block(x)
-        out: Tensor = self.norm(end(x, at=(lengths - 1).clamp(min=0)))
+        out: Tensor = self.norm(last_block(x, at=(lengths - 1).clamp(min=0)))
         return out
 
     def _input(self, vectors: Tensor, lengths: Tensor) -> Tensor:
@@ -140,7 +140,9 @@ class CausalBlock(nn.Module):
     def _attention(self, x: Tensor) -> Tensor:
         heads = self.query_key_value(x).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = heads.permute(2, 0, 3, 1, 4)  # each [B, H, L, D / H]
-        bias = None if self.distance is None else distance_bias(self.distance, x.shape[1])
+        steps = torch.arange(x.shape[1], device=x.device)
+        apart = steps.unsqueeze(1) - steps
+        bias = None if self.distance is None else distance_bias(self.distance, apart)  # [H, L, L]
         return causal_attention(query, key, value, bias, self.attention_dropout)
 
     def _attention_at(self, x: Tensor, at: Tensor) -> Tensor:
@@ -152,14 +154,9 @@ class CausalBlock(nn.Module):
         past = nn.functional.linear(x, weight[dim:], bias[dim:])
         key, value = past.view(*x.shape[:2], 2, self.num_heads, -1).permute(2, 0, 3, 1, 4)
         apart = at.unsqueeze(1) - torch.arange(x.shape[1], device=x.device)  # [B, L]
-        if self.distance is None:
-            added = torch.zeros_like(apart, dtype=x.dtype).unsqueeze(1)
-        else:
-            added = nn.functional.embedding(apart.clamp(min=0), self.distance).transpose(1, 2)
-        added = added.masked_fill((apart < 0).unsqueeze(1), float("-inf"))  # [B, H or 1, L]
-        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5 + added.unsqueeze(2)
-        found: Tensor = self.attention_dropout(torch.softmax(scores, dim=-1)) @ value
-        return found
+        distance = x.new_zeros(x.shape[1], 1) if self.distance is None else self.distance
+        added = distance_bias(distance, apart).transpose(0, 1).unsqueeze(2)  # [B, H or 1, 1, L]
+        return weighted_values(query, key, value, added, self.attention_dropout)
 
 
 POSITIONS = ("relative", "end")
@@ -168,29 +165,35 @@ SHORT = 256
 """Up to this length a CPU is faster with whole score matrices than with the fused kernel."""
 
 
-def distance_bias(distance: Tensor, width: int) -> Tensor:
-    """[H, L, L] of numbers [distances, H]: i reads j <= i under that of i - j, and no later j."""
-    steps = torch.arange(width, device=distance.device)
-    apart = steps.unsqueeze(1) - steps
-    bias = nn.functional.embedding(apart.clamp(min=0), distance).permute(2, 0, 1)
+def distance_bias(distance: Tensor, apart: Tensor) -> Tensor:
+    """[H, ...]: of numbers [distances, H], what a query adds for a key that stands ``apart``
+    places before it, int64 [...]; -inf for a later key."""
+    bias = nn.functional.embedding(apart.clamp(min=0), distance).movedim(-1, 0)
     return bias.masked_fill(apart < 0, float("-inf"))
+
+
+def weighted_values(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: Dropout
+) -> Tensor:
+    """dropout(softmax(q k / sqrt(width) + bias)) v, with whole score matrices."""
+    scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
+    found: Tensor = dropout(torch.softmax(scores + bias, dim=-1)) @ value
+    return found
 
 
 def causal_attention(
     query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, dropout: Dropout
 ) -> Tensor:
-    """dropout(softmax(q k / sqrt(width) + bias)) v over the positions up to each one's own.
+    """See weighted_values; over the positions up to each one's own.
 
     query, key, value: [B, H, L, width], as is the result. bias: see distance_bias; None: 0.
     Right-padding stands behind the end, where the causal mask hides it by itself.
     """
     plain = query.device.type == "cpu" and not torch.onnx.is_in_onnx_export()
     if plain and dropout.active:
-        scores = query @ key.transpose(-2, -1) / query.shape[-1] ** 0.5
         if bias is None:
-            bias = torch.full_like(scores[0, 0], float("-inf")).triu(1)
-        found: Tensor = dropout(torch.softmax(scores + bias, dim=-1)) @ value
-        return found
+            bias = query.new_full((query.shape[2],) * 2, float("-inf")).triu(1)
+        return weighted_values(query, key, value, bias, dropout)
     with sdpa_kernel(SDPBackend.MATH) if plain and query.shape[2] <= SHORT else nullcontext():
         return nn.functional.scaled_dot_product_attention(
             query,

@@ -29,7 +29,7 @@ from tests.benchmarks.curves_table import RECORD, write_readme
 from tests.benchmarks.ingest import EVENTS_A_USER, NUM_ITEMS, prepare_file, string_items
 from tests.benchmarks.limits import matmul
 from tests.benchmarks.record import machine
-from tests.benchmarks.scale import threads
+from tests.benchmarks.scale import LARGE_CATALOGUE, threads
 from tests.benchmarks.stages import StagedTraining
 from tests.benchmarks.synthetic import bare, events, films, shipped
 from tests.benchmarks.timing import interleave
@@ -39,7 +39,7 @@ SAMPLED = (
     "model=youtube_dnn",
     "trainer.negatives.sampler=uniform",
     "trainer.negatives.num_negatives=1024",
-    "trainer.optimizer_params.name=lazy_adam",
+    *LARGE_CATALOGUE,
 )
 
 

@@ -11,7 +11,7 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 START, END = "<!-- curves: start -->", "<!-- curves: end -->"
 MEMORY_GIB = 24
 TITLES = {
-    "items": "a step by items: YoutubeDNN, width 64, 512 rows, 1,024 uniform negatives, lazy_adam",
+    "items": "a step by items: YoutubeDNN, 512 rows, 1,024 uniform negatives, rowwise_adagrad",
     "history": "a step by history length: SASRec, windows of about 2,048 targets, full softmax",
     "interests": "a step by interests: MIND, 512 rows, full softmax",
     "batch": "a step by rows: YoutubeDNN, full softmax",

@@ -33,7 +33,7 @@ def test_every_curve_is_recorded_at_every_size() -> None:
 
 def test_times_are_told_against_the_smallest_size() -> None:
     text = render(recorded(point("items", 10_000_000, 5.0, 12_000)))
-    assert "lazy_adam | 1500 / 10M | 1 / 2.5 | 2,345 / 12,000 |" in text
+    assert "rowwise_adagrad | 1500 / 10M | 1 / 2.5 | 2,345 / 12,000 |" in text
     assert "YoutubeDNN | 1 / 2 | 1 / 0.61 |  |" in text
     assert "10M items x 64 train on 24 GB" in text
     assert "included | | yes | 12,000 |" in text

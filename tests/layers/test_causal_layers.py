@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 from torch.testing import assert_close
 
-from rechub_cli.errors import ConfigError
+from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.layers import transformer
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.gru import CausalGRU
+from rechub_cli.layers.history import last_items
 from rechub_cli.layers.transformer import POSITIONS, CausalTransformer
+
+
+def bias_of(distance: Tensor) -> Tensor:
+    steps = torch.arange(len(distance))
+    return transformer.distance_bias(distance, steps.unsqueeze(1) - steps)
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
@@ -59,7 +66,7 @@ def test_dropout_keeps_the_type(dtype: torch.dtype) -> None:
 def test_long_and_short_attention_agree(relative: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     qkv = [torch.randn(3, 2, 17, 4) for _ in range(3)]
-    bias = transformer.distance_bias(torch.randn(17, 2), 17) if relative else None
+    bias = bias_of(torch.randn(17, 2)) if relative else None
     short = transformer.causal_attention(*qkv, bias, Dropout(0.0))
     monkeypatch.setattr(transformer, "SHORT", 16)
     assert_close(transformer.causal_attention(*qkv, bias, Dropout(0.0)), short)
@@ -70,7 +77,7 @@ def test_attention_with_dropout_is_that_without_on_average(relative: bool) -> No
     """It is linear in the weights, of which each is kept with its own chance, scaled up."""
     torch.manual_seed(0)
     qkv = [torch.randn(1, 2, 5, 4) for _ in range(3)]
-    bias = transformer.distance_bias(torch.randn(5, 2), 5) if relative else None
+    bias = bias_of(torch.randn(5, 2)) if relative else None
     plain = transformer.causal_attention(*qkv, bias, Dropout(0.5).eval())
     many = [t.expand(20_000, -1, -1, -1) for t in qkv]
     drawn = transformer.causal_attention(*many, bias, Dropout(0.5))
@@ -115,6 +122,18 @@ def test_a_later_item_changes_no_earlier_position(positions: str, attention_drop
     assert not torch.allclose(found[0][:, 4:], found[1][:, 4:])
 
 
+def test_a_length_beyond_the_history_is_an_error_not_another_users_items() -> None:
+    vectors, lengths = torch.randn(2, 3, 8), torch.tensor([5, 2])
+    for layer in (
+        transformer_layer("relative"),
+        CausalGRU(8, num_layers=1, hidden_dim=4, input_dropout=0.0, dropout=0.0),
+    ):
+        with pytest.raises(RechubError, match="length 5, and the batch 3 places"):
+            layer.last(vectors, lengths)
+    with pytest.raises(RechubError, match="length 5"):
+        last_items(vectors, lengths, max_len=2)
+
+
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize("num_blocks", [1, 2])
 def test_the_last_position_alone_is_that_of_all(positions: str, num_blocks: int) -> None:
@@ -152,7 +171,7 @@ def test_relative_positions_train_each_target_as_it_is_served() -> None:
 
 
 def test_distance_bias_by_hand() -> None:
-    bias = transformer.distance_bias(torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]), 3)
+    bias = bias_of(torch.tensor([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]]))
     no = -torch.inf
     first = torch.tensor([[1.0, no, no], [2.0, 1.0, no], [3.0, 2.0, 1.0]])
     assert_close(bias, torch.stack([first, 10 * first]))
@@ -176,6 +195,9 @@ def test_states_in_training_are_those_of_torch_and_so_are_gradients(rows: int, l
         out = layer.train(training)(x, torch.full((rows,), length))
         found.append([out, *torch.autograd.grad(out, [x, *layer.parameters()], upstream)])
     assert_close(found[0], found[1])
+    # The first is ours: torch's own would agree with itself.
+    ours = layer.train()._states(layer.layers[0], x).grad_fn
+    assert "Scan" in type(ours).__name__
 
 
 def test_gradients_of_the_states_by_differences() -> None:

