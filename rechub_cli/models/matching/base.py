@@ -80,7 +80,8 @@ def best_products(queries: Tensor, items: Tensor) -> Tensor:
     if items.dim() == 2:
         products = queries @ items.T  # [Q, N] or [Q, K, N]
     elif queries.dim() == 2:
-        products = torch.bmm(items, queries.unsqueeze(-1)).squeeze(-1)
+        # Batched products of so small matrices take twice the time.
+        products = (items * queries.unsqueeze(1)).sum(-1)
     else:
         products = torch.bmm(queries, items.transpose(1, 2))
     return products.amax(dim=1) if queries.dim() == 3 else products
