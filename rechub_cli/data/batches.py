@@ -16,6 +16,7 @@ from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.splits import Queries
 from rechub_cli.data.vocabulary import FIRST, OOV
 from rechub_cli.features import SequenceFeature, SparseFeature
+from rechub_cli.layers.embedding import length_mask
 from rechub_cli.layers.history import HISTORY_INDEX
 
 WIDTH_STEP, ITEM_STEP = 8, 256
@@ -59,11 +60,12 @@ class TrainBatch:
 class HistoryGather:
     """Makes the user tower's inputs for (user, position) pairs.
 
-    max_len: most recent items that a history keeps. distinct: give side columns once an item
+    max_len: most recent items that a history keeps. distinct: give the columns once an item
         (see layers.history); False gives them a position, as a served tower reads them.
 
     Items without an embedding row of their own are dropped from histories and the length
-    shortened, through a CSR that lacks them: ``items`` and ``event``, one a known event.
+    shortened, through a CSR that lacks them: ``items`` and ``event``, one a known event, with a
+    window's width of zeros behind the last of ``items``.
     """
 
     def __init__(
@@ -76,7 +78,8 @@ class HistoryGather:
     ) -> None:
         known = encoded.item[ITEM_ID][:-1].numpy() >= FIRST
         kept = known[interactions.items]
-        self.items = torch.from_numpy(interactions.items[kept].astype(np.int64))
+        behind = np.zeros(max(max_len, 1), dtype=np.int64)
+        self.items = torch.from_numpy(np.concatenate([interactions.items[kept], behind]))
         self.event = torch.from_numpy(np.flatnonzero(kept))
         self.known_before = torch.from_numpy(np.concatenate([[0], np.cumsum(kept, dtype=np.int64)]))
         self.offsets = torch.from_numpy(interactions.offsets)
@@ -105,18 +108,17 @@ class HistoryGather:
         event: whose context is read, int64 [B], or [B, L]: then the features of the user are
         [B, L] too. None: no event has a context.
         """
-        steps = torch.arange(padded_width(length, max_len=self.max_len))
-        index = (first[:, None] + steps).clamp(max=max(len(self.items) - 1, 0))
-        real = steps < length[:, None]
-        rows = torch.where(real, self.items[index], self.padding_row)  # [B, L]
+        width = padded_width(length, max_len=self.max_len)
+        rows = self.items.unfold(0, width, 1).index_select(0, first)  # [B, L], copied row by row
+        rows.masked_fill_(~length_mask(length, width), self.padding_row)
         features: dict[str, Tensor] = {}
         if event is not None:
             features |= {name: t[event] for name, t in self.encoded.event.items()}
             user = user if event.dim() == 1 else user[:, None].expand_as(event)
         features |= {name: t[user] for name, t in self.encoded.user.items()}
         features[f"{HISTORY}_length"] = length
-        if self.distinct and len(self.columns) > 1:
-            # Side columns are wide: encode each item of the batch once, not once a position.
+        if self.distinct:
+            # Encode each item of the batch once, not once a position.
             rows, features[HISTORY_INDEX] = distinct(rows, self.padding_row + 1)
             extra = round_up(len(rows), ITEM_STEP) - len(rows)
             rows = nn.functional.pad(rows, (0, extra), value=self.padding_row)

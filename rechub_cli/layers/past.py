@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+MAX_INT16 = 2**15
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class _WeightedRows(torch.autograd.Function):
         of_vectors = of_weights = None
         if ctx.needs_input_grad[0]:
             flat = index.flatten()
-            order = flat.argsort(stable=True)  # the places of each vector, side by side
+            order = _stable_order(flat, len(vectors))  # the places of each vector, side by side
             count = torch.bincount(flat, minlength=len(vectors))
             row = order.div(index.shape[1], rounding_mode="floor")
             share = weights.flatten()[order]
@@ -72,6 +75,14 @@ class _WeightedRows(torch.autograd.Function):
                 own = weights.detach().requires_grad_()
                 (of_weights,) = torch.autograd.grad(_bags(index, vectors, own), own, grad)
         return of_vectors, None, of_weights
+
+
+def _stable_order(numbers: Tensor, count: int) -> Tensor:
+    """argsort of int64 numbers in 0..count-1, equal ones in the order found."""
+    if numbers.device.type != "cpu" or count > MAX_INT16:
+        return numbers.argsort(stable=True)
+    # A radix sort: an eighth to a quarter of the time.
+    return torch.from_numpy(numbers.numpy().astype(np.int16).argsort(kind="stable"))
 
 
 def _bags(rows: Tensor, vectors: Tensor, weights: Tensor, first: Tensor | None = None) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import ITEM_STEP, TrainBatch, replace_by_oov, round_up
+from rechub_cli.data.batches import ITEM_STEP, TrainBatch, distinct, replace_by_oov, round_up
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
 from rechub_cli.models.matching.base import MatchingModel, best_products
@@ -135,7 +135,7 @@ class SampledLoss:
     def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
         target = batch.target
         drawn = self.sampler.draw(target, generator, shared=self.shared)
-        rows, where = torch.unique(torch.cat([target, drawn.flatten()]), return_inverse=True)
+        rows, where = distinct(torch.cat([target, drawn.flatten()]), len(self.sampler.counts))
         excluded = drawn == target.unsqueeze(1)
         if self.known is not None:
             excluded |= self.known.contains(batch.user, drawn)

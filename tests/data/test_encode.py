@@ -13,6 +13,7 @@ from rechub_cli.data.raw import RawData
 from rechub_cli.data.vocabulary import OOV, Vocabulary
 from rechub_cli.errors import ConfigError
 from rechub_cli.features import DenseFeature, FeatureSchema, SequenceFeature, SparseFeature
+from tests.data import history_ids
 
 USERS = [1] * 5 + [2] * 4 + [3] * 2
 ITEMS = list("abcde") + list("bace") + ["f", "a"]
@@ -71,11 +72,11 @@ def test_unknown_items_are_dropped_from_histories() -> None:
     batch = gather(torch.from_numpy(test.user), torch.from_numpy(test.history_end))
     # user 1: a b c d | e, d is unknown; user 2: b a c | e
     known = {raw_id: row + 2 for row, raw_id in enumerate("abcf")}
-    assert batch["history"].tolist() == [[known[i] for i in "abc"], [known[i] for i in "bac"]]
+    assert history_ids(batch).tolist() == [[known[i] for i in "abc"], [known[i] for i in "bac"]]
     assert batch["history_length"].tolist() == [3, 3]
     short = HistoryGather(found.interactions, found.encoded, max_len=2)
     batch = short(torch.from_numpy(test.user), torch.from_numpy(test.history_end))
-    assert batch["history"].tolist() == [[known["b"], known["c"]], [known["a"], known["c"]]]
+    assert history_ids(batch).tolist() == [[known["b"], known["c"]], [known["a"], known["c"]]]
 
 
 def test_an_empty_history_has_length_0() -> None:

@@ -15,6 +15,7 @@ from rechub_cli.data.raw import RawData
 from rechub_cli.data.vocabulary import FIRST
 from rechub_cli.evaluation.model_scores import user_vectors
 from tests.contract.conftest import make_model
+from tests.data import history_ids
 
 LENGTHS = [1, 2, 3, 4, 6, 7, 8, 12, 13, 14, 30, 31]
 MAX_LEN = 5
@@ -65,7 +66,7 @@ def test_a_query_sees_only_what_stands_before_its_target(epoch: int) -> None:
     batches = list(loader.epoch(epoch))
     assert len(batches) == len(loader)
     for batch in batches:
-        history, length = batch.features["history"], batch.features["history_length"]
+        history, length = history_ids(batch.features), batch.features["history_length"]
         assert int(length.max()) <= history.shape[1] <= MAX_LEN
         assert batch.position is not None
         for query, target, user in zip(batch.position, batch.target, batch.user, strict=True):
@@ -84,7 +85,7 @@ def test_cuts_differ_by_epoch_and_repeat_by_seed() -> None:
 
     def windows(epoch: int) -> list[tuple[int, ...]]:
         (batch,) = loader.epoch(epoch)
-        return sorted(tuple(row) for row in batch.features["history"].tolist())
+        return sorted(tuple(row) for row in history_ids(batch.features).tolist())
 
     assert windows(1) == windows(1)
     assert windows(1) != windows(2)
@@ -128,7 +129,7 @@ def test_query_batches_cover_all_longest_first(max_rows: int, max_positions: int
     assert lengths == whole["history_length"][order].tolist()
     for rows, features in batches:
         assert len(rows) <= max_rows
-        assert len(rows) == 1 or features["history"].numel() <= max_positions
+        assert len(rows) == 1 or features["history_index"].numel() <= max_positions
 
 
 def test_users_of_unlike_histories_keep_their_places() -> None:

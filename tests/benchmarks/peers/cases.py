@@ -9,6 +9,7 @@ from typing import Any
 NEGATIVES, MAX_LEN, WIDTH = 3, 50, 16
 HEAD = (f"dims=[{WIDTH}]",)
 TOWER = (f"dims=[128,64,{WIDTH}]", "dropout=0", "norm=batch")  # theirs norms each layer
+MEAN = "model.pooling=mean"
 NAMES = {
     "torch_rechub": "torch-rechub 0.9.0",
     "recbole": "RecBole 1.2.1",
@@ -98,7 +99,9 @@ def _transformer(heads: int, hidden_dim: int, dropout: float) -> tuple[str, ...]
 SPEEDS = (
     _ancestor("comirec_dr", 256, 1 / 15, *_mlp("user", HEAD)),
     _ancestor("comirec_sa", 256, 1 / 6, *_mlp("user", HEAD), f"model.hidden_dim={4 * WIDTH}"),
-    _ancestor("dssm", 1024, 1 / 6, *_mlp("user", TOWER), *_mlp("item", TOWER), mode="pointwise"),
+    _ancestor(
+        "dssm", 1024, 1 / 6, MEAN, *_mlp("user", TOWER), *_mlp("item", TOWER), mode="pointwise"
+    ),
     _ancestor(
         "gru4rec",
         256,
@@ -108,8 +111,8 @@ SPEEDS = (
         "trainer.samples=windows",
         windows=8,
     ),
-    _ancestor("mind", 256, 1 / 6, *_mlp("user", HEAD)),
-    _ancestor("youtube_dnn", 2048, 1 / 6, *_mlp("user", TOWER)),
+    _ancestor("mind", 256, 1 / 6, "model.recency=false", *_mlp("user", HEAD)),
+    _ancestor("youtube_dnn", 2048, 1 / 6, MEAN, *_mlp("user", TOWER)),
     _ancestor(
         "sasrec",
         128,
