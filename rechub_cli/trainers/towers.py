@@ -16,6 +16,7 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 
 from rechub_cli.errors import ConfigError
+from rechub_cli.layers.products import matmul_precision
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.trainers.device import has_amx
@@ -61,12 +62,8 @@ class Towers:
         if self.options.precision == "fp32" or self.device.type != "cpu" or not has_amx():
             yield
             return
-        matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined] # no stub
-        before, matmul.fp32_precision = matmul.fp32_precision, "bf16"
-        try:
+        with matmul_precision("bf16"):
             yield
-        finally:
-            matmul.fp32_precision = before
 
     def _made(self, tower: Any) -> Tower:
         if self.options.compile:

@@ -1,0 +1,20 @@
+"""Which kernels multiply fp32 matrices on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def matmul_precision(precision: str) -> Iterator[None]:
+    """oneDNN's products of fp32 matrices inside: ``bf16`` allows it to round their factors there,
+    ``ieee`` does not, and torch then multiplies by MKL where it has it."""
+    matmul = torch.backends.mkldnn.matmul  # type: ignore[attr-defined] # no stub
+    before, matmul.fp32_precision = matmul.fp32_precision, precision
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
