@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rechub_cli.layers.embedding import length_mask
 from rechub_cli.layers.history import last_items, recent_positions
+from rechub_cli.layers.past import PastItems
 
 INITIAL_STD = 0.1
 
@@ -30,7 +31,7 @@ def interest_counts(lengths: Tensor, num_interests: int) -> Tensor:
 
 
 class CapsuleRouting(nn.Module):
-    """Interests [B, K, D] of a history [B, L, D]; an empty history gives zeros.
+    """Interests [B, K, D] of a history of L items; an empty history gives zeros.
 
     One bilinear map S for all behaviours and interests; w = softmax over *interests* of the
     routing logits, unused interests at -inf; z_j = sum_i w_ij exp(r_i) S e_i; squash.
@@ -56,9 +57,9 @@ class CapsuleRouting(nn.Module):
         self.register_buffer("initial_logits", INITIAL_STD * torch.randn(num_interests, max_len))
         self.recency = nn.Parameter(torch.zeros(max_len)) if recency else None
 
-    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        mapped = self.bilinear(vectors)  # [B, L, D]
-        position, mask = recent_positions(lengths, vectors.shape[1], max_len=self.max_len)
+    def forward(self, past: PastItems, lengths: Tensor) -> Tensor:
+        mapped = past.map(self.bilinear).expand()  # [B, L, D]
+        position, mask = recent_positions(lengths, past.width, max_len=self.max_len)
         counts = interest_counts(lengths.clamp(max=self.max_len), self.num_interests)
         used = length_mask(counts, self.num_interests)  # [B, K]
         strength = mask.to(mapped.dtype)
@@ -98,9 +99,9 @@ class PositionalRouting(nn.Module):
         bound = (3 / dim) ** 0.5  # Xavier's for a square map
         nn.init.uniform_(self.maps, -bound, bound)
 
-    def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        recent, mask = last_items(vectors, lengths, max_len=self.max_len)  # [B, P, D], [B, P]
-        maps = self.maps[: recent.shape[1]]
+    def forward(self, past: PastItems, lengths: Tensor) -> Tensor:
+        last, mask = last_items(past, lengths, max_len=self.max_len)
+        recent, maps = last.expand(), self.maps[: last.width]  # [B, P, D], [P, K, D, D]
         # In one piece: each product below would copy it for itself.
         mapped = torch.einsum("bpd,pked->bkpe", recent, maps).contiguous()  # [B, K, P, D]
         fixed, strength = mapped.detach(), mask.to(mapped.dtype).unsqueeze(1)

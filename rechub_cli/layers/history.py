@@ -11,7 +11,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.errors import RechubError
 from rechub_cli.features import DenseFeature, HistoryColumn, SequenceFeature
 from rechub_cli.layers.embedding import (
     Batch,
@@ -20,7 +19,7 @@ from rechub_cli.layers.embedding import (
     lengths_of,
     read,
 )
-from rechub_cli.layers.past import PastItems
+from rechub_cli.layers.past import PastItems, vectors_at
 
 HISTORY_INDEX = "history_index"
 POOLINGS = ("mean", "recency")
@@ -32,17 +31,14 @@ def history_lengths(batch: Batch, history: Sequence[HistoryColumn]) -> Tensor:
 
 
 class HistoryEncoder(nn.Module):
-    """The past items as vectors [B, L, D], by the encoder that reads the candidates."""
+    """The past items as vectors, by the encoder that reads the candidates."""
 
     def __init__(self, encoder: ItemEncoder, history: Sequence[HistoryColumn]) -> None:
         super().__init__()
         self.encoder = encoder
         self.names = {c.item_feature.name: c.feature.name for c in history}
 
-    def forward(self, batch: Batch) -> Tensor:
-        return self.past(batch).expand()
-
-    def past(self, batch: Batch) -> PastItems:
+    def forward(self, batch: Batch) -> PastItems:
         return PastItems(self.encoder(batch, self.names), batch.get(HISTORY_INDEX))
 
 
@@ -55,7 +51,7 @@ class ColumnEncoder(nn.Module):
         self.history = tuple(history)
         self.out_dim = sum(c.feature.embed_dim for c in history)
 
-    def past(self, batch: Batch) -> PastItems:
+    def forward(self, batch: Batch) -> PastItems:
         parts = [self._one(batch, c) for c in self.history]
         return PastItems(torch.cat(parts, dim=-1), batch.get(HISTORY_INDEX))
 
@@ -67,25 +63,6 @@ class ColumnEncoder(nn.Module):
             lengths = lengths_of(batch, item_feature, feature.name)
             return self.tables.pooled(item_feature, ids, lengths)
         return self.tables.lookup(item_feature, ids)
-
-
-def vectors_at(vectors: Tensor, place: Tensor) -> Tensor:
-    """Those of [B, L, D] at the places int64 [B, P]: [B, P, D]. Raises where a place is not < L."""
-    rows, width, dim = vectors.shape
-    if (
-        vectors.device.type != "cpu"
-        or torch.onnx.is_in_onnx_export()
-        or torch.compiler.is_compiling()
-    ):
-        return vectors.gather(1, place.unsqueeze(-1).expand(-1, -1, dim))
-    # On a CPU gather moves, and adds up in its gradient, number by number. A lookup moves whole
-    # rows, and would find those of another user.
-    if place.numel() and int(place.max()) >= width:
-        raise RechubError(
-            f"a history has length {int(place.max()) + 1}, and the batch {width} places a history"
-        )
-    first = torch.arange(rows).unsqueeze(1) * width
-    return nn.functional.embedding(first + place, vectors.reshape(rows * width, dim))
 
 
 def recent_positions(lengths: Tensor, width: int, *, max_len: int) -> tuple[Tensor, Tensor]:
@@ -101,24 +78,24 @@ def recent_positions(lengths: Tensor, width: int, *, max_len: int) -> tuple[Tens
     return position.clamp(min=0, max=max_len - 1), counts
 
 
-def last_items(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Tensor, Tensor]:
-    """The most recent items first: [B, P, D] and which are real, bool [B, P].
+def last_items(past: PastItems, lengths: Tensor, *, max_len: int) -> tuple[PastItems, Tensor]:
+    """The most recent items first, P of each, and which are real, bool [B, P].
 
-    P is the width of ``vectors`` [B, L, D], at most ``max_len``.
+    P is the width of ``past``, at most ``max_len``.
     """
-    steps = torch.arange(vectors.shape[1], device=lengths.device)[:max_len]
+    steps = torch.arange(past.width, device=lengths.device)[:max_len]
     place = lengths.unsqueeze(-1) - 1 - steps  # [B, P]
-    return vectors_at(vectors, place.clamp(min=0)), place >= 0
+    return past.at(place.clamp(min=0)), place >= 0
 
 
-def recent_window(vectors: Tensor, lengths: Tensor, *, max_len: int) -> tuple[Tensor, Tensor]:
-    """The most recent items, oldest first: [B, P, D] and how many are real, int64 [B].
+def recent_window(past: PastItems, lengths: Tensor, *, max_len: int) -> tuple[PastItems, Tensor]:
+    """The most recent items, oldest first, P of each, and how many are real, int64 [B].
 
-    P is the width of ``vectors`` [B, L, D], at most ``max_len``.
+    P is the width of ``past``, at most ``max_len``.
     """
-    steps = torch.arange(vectors.shape[1], device=lengths.device)[:max_len]
+    steps = torch.arange(past.width, device=lengths.device)[:max_len]
     first = (lengths - max_len).clamp(min=0).unsqueeze(-1)
-    return vectors_at(vectors, first + steps), lengths.clamp(max=max_len)
+    return past.at(first + steps), lengths.clamp(max=max_len)
 
 
 class SequenceLayer(nn.Module):

@@ -1,15 +1,15 @@
-"""Past items without a copy a place. B rows, L length, M distinct items, D width."""
+"""Past items without a copy a place. B rows, L length, P places, M distinct items, D width."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-MAX_INT16 = 2**15
+from rechub_cli.errors import RechubError
+from rechub_cli.layers.rows import rows_at, weighted_rows
 
 
 @dataclass(frozen=True)
@@ -24,69 +24,59 @@ class PastItems:
         """L."""
         return (self.vectors if self.index is None else self.index).shape[1]
 
+    def map(self, layer: Callable[[Tensor], Tensor]) -> PastItems:
+        """What ``layer`` makes of each vector by itself."""
+        return PastItems(layer(self.vectors), self.index)
+
+    def at(self, place: Tensor) -> PastItems:
+        """Those at the places int64 [B, P]: P wide. Raises RechubError where a place is not < L."""
+        if self.index is None:
+            return PastItems(vectors_at(self.vectors, place))
+        _check_places(place, self.width)
+        return PastItems(self.vectors, self.index.gather(1, place))
+
     def expand(self) -> Tensor:
         """[B, L, D]."""
-        if self.index is None:
-            return self.vectors
-        return nn.functional.embedding(self.index, self.vectors)
+        return self.vectors if self.index is None else rows_at(self.vectors, self.index)
 
     def chosen(self, which: Tensor) -> Tensor:
         """The one that ``which``, bool [B, L], marks in each row, zeros where none: [B, D]."""
         if self.index is None:
             return self.weighted(which.to(self.vectors.dtype))
         place = which.int().argmax(dim=1, keepdim=True)
-        found = nn.functional.embedding(self.index.gather(1, place).squeeze(1), self.vectors)
+        found = rows_at(self.vectors, self.index.gather(1, place).squeeze(1))
         return found * which.any(dim=1, keepdim=True)
 
     def weighted(self, weights: Tensor) -> Tensor:
         """Their sum under weights [B, L]: [B, D]."""
-        if self.index is None or torch.compiler.is_compiling():
-            return torch.bmm(weights.unsqueeze(1), self.expand()).squeeze(1)
-        found: Tensor = _WeightedRows.apply(self.vectors, self.index, weights)  # type: ignore[no-untyped-call] # no stub
-        return found
+        if self.index is None:
+            return torch.bmm(weights.unsqueeze(1), self.vectors).squeeze(1)
+        return weighted_rows(self.vectors, self.index, weights)
 
 
-class _WeightedRows(torch.autograd.Function):
-    """sum over l of weights[b, l] vectors[index[b, l]], and its gradient, as sums over bags.
+def vectors_at(vectors: Tensor, place: Tensor) -> Tensor:
+    """Those of [B, L, D] at the places int64 [B, P]: [B, P, D].
 
-    The gradient of a vector is such a sum too, over the places that hold it. Nothing of size
-    [B, L, D] is made: half to a quarter of the time of a lookup and a matrix product.
+    Raises RechubError where a place is not < L.
     """
-
-    @staticmethod
-    def forward(ctx: Any, vectors: Tensor, index: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(vectors, index, weights)
-        return _bags(index, vectors, weights)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        vectors, index, weights = ctx.saved_tensors
-        of_vectors = of_weights = None
-        if ctx.needs_input_grad[0]:
-            flat = index.flatten()
-            order = _stable_order(flat, len(vectors))  # the places of each vector, side by side
-            count = torch.bincount(flat, minlength=len(vectors))
-            row = order.div(index.shape[1], rounding_mode="floor")
-            share = weights.flatten()[order]
-            of_vectors = _bags(row, grad.contiguous(), share, first=count.cumsum(0) - count)
-        if ctx.needs_input_grad[2]:
-            with torch.enable_grad():
-                own = weights.detach().requires_grad_()
-                (of_weights,) = torch.autograd.grad(_bags(index, vectors, own), own, grad)
-        return of_vectors, None, of_weights
+    rows, width, dim = vectors.shape
+    if (
+        vectors.device.type != "cpu"
+        or torch.onnx.is_in_onnx_export()
+        or torch.compiler.is_compiling()
+    ):
+        return vectors.gather(1, place.unsqueeze(-1).expand(-1, -1, dim))
+    # On a CPU gather moves, and adds up in its gradient, number by number. A lookup moves whole
+    # rows, and would find those of another user.
+    _check_places(place, width)
+    first = torch.arange(rows).unsqueeze(1) * width
+    return torch.nn.functional.embedding(first + place, vectors.reshape(rows * width, dim))
 
 
-def _stable_order(numbers: Tensor, count: int) -> Tensor:
-    """argsort of int64 numbers in 0..count-1, equal ones in the order found."""
-    if numbers.device.type != "cpu" or count > MAX_INT16:
-        return numbers.argsort(stable=True)
-    # A radix sort: an eighth to a quarter of the time.
-    return torch.from_numpy(numbers.numpy().astype(np.int16).argsort(kind="stable"))
-
-
-def _bags(rows: Tensor, vectors: Tensor, weights: Tensor, first: Tensor | None = None) -> Tensor:
-    """Weighted sums of vectors: a bag a row of ``rows`` [B, L], or from each ``first`` on."""
-    return nn.functional.embedding_bag(
-        rows, vectors.detach(), first, per_sample_weights=weights, mode="sum"
-    )
+def _check_places(place: Tensor, width: int) -> None:
+    if place.device.type != "cpu" or torch.compiler.is_compiling() or not place.numel():
+        return
+    if int(place.max()) >= width:
+        raise RechubError(
+            f"a history has length {int(place.max()) + 1}, and the batch {width} places a history"
+        )

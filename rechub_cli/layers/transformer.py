@@ -10,7 +10,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.layers.dropout import Dropout
-from rechub_cli.layers.history import SequenceLayer, recent_positions, vectors_at
+from rechub_cli.layers.history import SequenceLayer, recent_positions
+from rechub_cli.layers.past import vectors_at
 from rechub_cli.suggest import did_you_mean
 
 

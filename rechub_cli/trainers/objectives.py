@@ -16,6 +16,7 @@ from torch import Tensor
 from rechub_cli.data.batches import ITEM_STEP, TrainBatch, distinct, replace_by_oov, round_up
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
+from rechub_cli.layers.rows import rows_at
 from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.full_softmax import Excluded, full_softmax
 from rechub_cli.trainers.losses import PairLoss, labelled_bce, logq_scores
@@ -146,8 +147,8 @@ class SampledLoss:
         device = self.table.device
         batch, where, excluded = batch.to(device), where.to(device), excluded.to(device)
         vectors = self.towers.items(self.table(rows, generator))
-        positives = vectors[where[: len(target)]]  # [Q, D]
-        negatives = torch.nn.functional.embedding(where[len(target) :], vectors)
+        positives = rows_at(vectors, where[: len(target)])  # [Q, D]
+        negatives = rows_at(vectors, where[len(target) :])
         negatives = negatives.view(*drawn.shape, -1)  # [N, D] or [Q, N, D]
         model = self.towers.model
         queries = model.queries(user_vectors(self.towers, batch), positives) / model.temperature

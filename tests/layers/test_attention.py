@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rechub_cli.layers.attention import SelfAttentiveInterests
+from rechub_cli.layers.past import PastItems
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-5), (torch.bfloat16, 0.008)])
@@ -17,7 +18,7 @@ def test_weights_are_those_of_tanh(dtype: torch.dtype, bound: float) -> None:
         layer.scores.weight *= 4
     vectors, lengths = torch.randn(64, 20, 64) / 8, torch.full((64,), 20)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        found = layer(vectors, lengths).double()
+        found = layer(PastItems(vectors), lengths).double()
     recent, position = vectors.flip(1).double(), layer.position.double()
     hidden = torch.tanh((recent + position) @ layer.hidden.weight.double().T)
     weights = torch.softmax(hidden @ layer.scores.weight.double().T, dim=1)

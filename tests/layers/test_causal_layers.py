@@ -12,6 +12,7 @@ from rechub_cli.layers import transformer
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.gru import CausalGRU
 from rechub_cli.layers.history import last_items
+from rechub_cli.layers.past import PastItems
 from rechub_cli.layers.transformer import POSITIONS, CausalTransformer
 
 
@@ -130,8 +131,10 @@ def test_a_length_beyond_the_history_is_an_error_not_another_users_items() -> No
     ):
         with pytest.raises(RechubError, match="length 5, and the batch 3 places"):
             layer.last(vectors, lengths)
-    with pytest.raises(RechubError, match="length 5"):
-        last_items(vectors, lengths, max_len=2)
+    index = torch.zeros(2, 3, dtype=torch.int64)
+    for past in (PastItems(vectors), PastItems(vectors[0], index)):
+        with pytest.raises(RechubError, match="length 5"):
+            last_items(past, lengths, max_len=2)
 
 
 @pytest.mark.parametrize("positions", POSITIONS)

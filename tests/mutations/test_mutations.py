@@ -57,8 +57,12 @@ MUTATIONS = (
         "PastItems(torch.cat(parts, dim=-1).detach(),",
     ),
     Mutation(
-        "dssm", "gradient of the past", "layers/past.py", "weights.flatten()[order]",
+        "dssm", "gradient of the past", "layers/rows.py", "weights.flatten()[order]",
         "weights.flatten()", "tests/layers/test_past.py",
+    ),
+    Mutation(
+        "mind", "gradient of rows", "layers/rows.py", "embedding_bag(order, flat,",
+        "embedding_bag(order.sort()[0], flat,", "tests/layers/test_rows.py",
     ),
     Mutation("dssm", "alignment", HISTORY, *RECENT, CONTRACT),
     Mutation("dssm", "temperature", BASE, *SCORES),
@@ -97,8 +101,8 @@ MUTATIONS = (
         "comirec_sa", "softmax axis", ATTENTION, "softmax(scores, dim=-1)", "softmax(scores, dim=1)"
     ),
     Mutation(
-        "comirec_sa", "detach", ATTENTION, "(recent + self.position[",
-        "(recent.detach() + self.position[",
+        "comirec_sa", "detach", ATTENTION, "2 * self.hidden(vectors))",
+        "2 * self.hidden(vectors.detach()))",
     ),
     Mutation("comirec_sa", "alignment", HISTORY, *RECENT),
     Mutation("comirec_sa", "temperature", BASE, *SCORES, CONTRACT),
@@ -168,7 +172,8 @@ MUTATIONS = (
         "(lengths - lengths).unsqueeze(1)",
     ),
     Mutation(
-        "gru4rec", "another user's items", HISTORY, "int(place.max()) >= width", "False", LAYERS
+        "gru4rec", "another user's items", "layers/past.py", "int(place.max()) >= width", "False",
+        LAYERS,
     ),
     Mutation("gru4rec", "temperature", BASE, *SCORES, CONTRACT),
     Mutation(

@@ -28,6 +28,7 @@ from rechub_cli.features import SequenceFeature, SparseFeature
 from rechub_cli.layers.attention import SelfAttentiveInterests
 from rechub_cli.layers.capsule import CapsuleRouting, PositionalRouting
 from rechub_cli.layers.mlp import MLP
+from rechub_cli.layers.past import PastItems
 from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.models.matching.dssm import DSSM
 from rechub_cli.models.matching.gru4rec import GRU4Rec
@@ -301,7 +302,7 @@ def test_mind_routing(recency: bool) -> None:
         if routing.recency is not None:
             routing.recency.data.copy_(real(given["recency"]))
         batch = mind_batch(inputs, want["history_length"])
-        interests = routing(table[batch["history"]], batch["history_length"])
+        interests = routing(PastItems(table[batch["history"]]), batch["history_length"])
         close(interests[0], want["interests"])
         (interests[0] * real(inputs["probe"])).sum().backward()
         # The reference holds the last routing weights constant, and so do we.
@@ -345,7 +346,8 @@ def test_mind_tower_and_label_attention(power: float | None) -> None:
         batch = mind_batch(inputs, want["history_length"])
         vectors = model.user_tower({**batch, "user": torch.tensor([want["user"]])})
         close(vectors[0], want["mlp_last_layer_linear"])
-        interests = routing(tables["item"](batch["history"]), batch["history_length"])
+        past = PastItems(tables["item"](batch["history"]))
+        interests = routing(past, batch["history_length"])
         query = model.queries(interests, target)
         close(
             query[0], want["label_aware_inf"] if power is None else want["label_aware"][str(power)]
@@ -390,7 +392,7 @@ def check_interests(
     cases = cases["cases"] if isinstance(cases, dict) else cases
     for row, want in enumerate(cases):
         table = real(given["item_table"]).requires_grad_()
-        interests = layer(table[history], lengths)
+        interests = layer(PastItems(table[history]), lengths)
         close(interests[row], want["interests"])
         (interests[row] * real(inputs["probe"])).sum().backward()
         assert table.grad is not None

@@ -80,9 +80,10 @@ class CausalUserTower(nn.Module):
         return self._end(self.sequence(*self._window(batch)), batch)
 
     def _window(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        return recent_window(
+        past, lengths = recent_window(
             self.history(batch), history_lengths(batch, self.columns), max_len=self.max_len
         )
+        return past.expand(), lengths
 
     def _end(self, hidden: Tensor, batch: Batch) -> Tensor:
         if self.profile is not None:

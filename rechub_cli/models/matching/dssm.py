@@ -44,7 +44,7 @@ class PooledUserTower(nn.Module):
         parts = [self.profile(batch)] if self.profile is not None else []
         if self.history:
             lengths = history_lengths(batch, self.history)
-            parts.append(self.pooling(self.columns.past(batch), lengths))
+            parts.append(self.pooling(self.columns(batch), lengths))
         out: Tensor = self.end(self.mlp(torch.cat(parts, dim=-1)))
         return out
 

@@ -30,7 +30,7 @@ SELECTIONS = ("candidate", "target", "mixed")
 class InterestUserTower(nn.Module):
     """Interests of the history, each with the user's features through one MLP: [B, K, D].
 
-    interests: called with item vectors [B, L, D] and lengths [B], gives [B, K, D].
+    interests: called with PastItems and lengths [B], gives [B, K, D].
     """
 
     def __init__(

@@ -47,7 +47,7 @@ class YoutubeUserTower(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         lengths = history_lengths(batch, self.columns)
-        parts = [self.pooling(self.history.past(batch), lengths)]
+        parts = [self.pooling(self.history(batch), lengths)]
         if self.profile is not None:
             parts.append(self.profile(batch))
         out: Tensor = self.end(self.mlp(torch.cat(parts, dim=-1)))

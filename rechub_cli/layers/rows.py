@@ -1,0 +1,102 @@
+"""Rows of a matrix by index, and weighted sums of them, with gradients that add up by row.
+
+M rows of width D; the index is int64 [...], or [B, L].
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+MAX_INT16 = 2**15
+
+
+def rows_at(vectors: Tensor, index: Tensor) -> Tensor:
+    """vectors[index]: [M, D] -> [..., D]."""
+    if vectors.device.type != "cpu" or _is_traced():
+        return nn.functional.embedding(index, vectors)
+    found: Tensor = _Rows.apply(vectors, index)  # type: ignore[no-untyped-call] # no stub
+    return found
+
+
+def weighted_rows(vectors: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """sum over l of weights[b, l] vectors[index[b, l]]: [M, D] -> [B, D]."""
+    if _is_traced():
+        return torch.bmm(weights.unsqueeze(1), rows_at(vectors, index)).squeeze(1)
+    found: Tensor = _WeightedRows.apply(vectors, index, weights)  # type: ignore[no-untyped-call] # no stub
+    return found
+
+
+def _is_traced() -> bool:
+    return torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
+
+
+class _Rows(torch.autograd.Function):
+    """A lookup whose gradient is a sum over bags: a sixth to two thirds of the time of torch's."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.count = len(vectors)
+        return nn.functional.embedding(index, vectors)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        order, first = _places(index, ctx.count)
+        flat = grad.reshape(index.numel(), grad.shape[-1])
+        return nn.functional.embedding_bag(order, flat, first, mode="sum"), None
+
+
+class _WeightedRows(torch.autograd.Function):
+    """Weighted sums and their gradients as sums over bags.
+
+    The gradient of a vector is such a sum too, over the places that hold it. Nothing of size
+    [B, L, D] is made: half to a quarter of the time of a lookup and a matrix product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(vectors, index, weights)
+        return _bags(index, vectors, weights)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+        vectors, index, weights = ctx.saved_tensors
+        of_vectors = of_weights = None
+        if ctx.needs_input_grad[0]:
+            order, first = _places(index, len(vectors))
+            row = order.div(index.shape[1], rounding_mode="floor")
+            of_vectors = _bags(row, grad.contiguous(), weights.flatten()[order], first)
+        if ctx.needs_input_grad[2]:
+            with torch.enable_grad():
+                own = weights.detach().requires_grad_()
+                (of_weights,) = torch.autograd.grad(_bags(index, vectors, own), own, grad)
+        return of_vectors, None, of_weights
+
+
+def _places(index: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The places of an index into ``count`` rows, those of a row side by side; where each starts.
+
+    Equal ones stand in the order found, so that a sum over them is the same each time.
+    """
+    flat = index.flatten()
+    if flat.device.type == "cpu" and count <= MAX_INT16:
+        # A radix sort: an eighth to a quarter of the time.
+        order = torch.from_numpy(flat.numpy().astype(np.int16).argsort(kind="stable"))
+    else:
+        order = flat.argsort(stable=True)
+    each = torch.bincount(flat, minlength=count)
+    return order, each.cumsum(0) - each
+
+
+def _bags(rows: Tensor, vectors: Tensor, weights: Tensor, first: Tensor | None = None) -> Tensor:
+    """Weighted sums of vectors: a bag a row of ``rows`` [B, L], or from each ``first`` on."""
+    return nn.functional.embedding_bag(
+        rows, vectors.detach(), first, per_sample_weights=weights, mode="sum"
+    )

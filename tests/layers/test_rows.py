@@ -1,0 +1,31 @@
+"""Rows by index: the gradient adds up by row, as that of torch's own lookup."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from rechub_cli.layers.rows import MAX_INT16, rows_at
+
+
+@pytest.mark.parametrize("count", [1, 7, MAX_INT16, MAX_INT16 + 1])
+@pytest.mark.parametrize("shape", [(0,), (40,), (5, 8)])
+def test_lookup_and_gradient(count: int, shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(count, 3, generator=generator).requires_grad_()
+    index = torch.randint(count, shape, generator=generator)
+    if index.numel():
+        index.view(-1)[-1] = count - 1
+    upstream = torch.randn(*shape, 3, generator=generator)
+    found, wanted = rows_at(vectors, index), vectors[index]
+    assert_close(found, wanted)
+    (of_found,) = torch.autograd.grad(found, vectors, upstream)
+    (of_wanted,) = torch.autograd.grad(wanted, vectors, upstream)
+    assert_close(of_found, of_wanted)
+
+
+def test_a_gradient_of_another_layout() -> None:
+    vectors, index = torch.randn(4, 3, requires_grad=True), torch.tensor([[0, 2], [2, 1]])
+    rows_at(vectors, index).transpose(0, 2)[0].sum().backward()
+    assert_close(vectors.grad, torch.tensor([[1.0, 0, 0], [1, 0, 0], [2, 0, 0], [0, 0, 0]]))
