@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from rechub_cli._version import __version__
 from rechub_cli.errors import RechubError
 from rechub_cli.shell.help import VERBS, overview, verb_help
+from rechub_cli.shell.waiting import choose_waiting
 from rechub_cli.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ class Terminated(BaseException):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see ``rechub --help``)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    # Spinning OpenMP threads make a busy machine several times slower; read when torch starts.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    choose_waiting(os.environ)
     if words and words[0] == "--complete":
         return _complete(words[1:])
     if not words or words[0] in ("--help", "-h", "help"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
 import pytest
 
 import rechub_cli
+from rechub_cli.shell.waiting import SPINS, choose_waiting
 from tests.cli.process import python
 
 STOPPED = """
@@ -45,6 +47,38 @@ def test_threads_wait_passively_unless_told_otherwise(tmp_path: Path) -> None:
     )
     unset = f"import os; os.environ.pop('OMP_WAIT_POLICY', None); {script}"
     assert python("-c", unset, cwd=tmp_path).stdout.endswith("PASSIVE\n")
+
+
+PASSIVE, LOOKING = {"OMP_WAIT_POLICY": "PASSIVE"}, {"GOMP_SPINCOUNT": str(SPINS)}
+
+
+@pytest.mark.parametrize(
+    ("load", "cores", "given", "chosen"),
+    [
+        ("0.95 2.28 2.63 1/87 21264", 2, {}, PASSIVE | LOOKING),  # one runs: this process
+        ("0.00 0.00 0.00 2/87 21264", 2, {}, PASSIVE),  # now, whatever it was before
+        ("9.00 9.00 9.00 3/87 21264", 8, {}, PASSIVE | LOOKING),
+        ("9.00 9.00 9.00 4/87 21264", 8, {}, PASSIVE),
+        ("nonsense", 8, {}, PASSIVE),
+        (None, 8, {}, PASSIVE),
+        ("0.95 2.28 2.63 1/87 21264", 2, {"OMP_WAIT_POLICY": "ACTIVE"}, {}),
+        ("0.95 2.28 2.63 1/87 21264", 2, {"GOMP_SPINCOUNT": "7"}, PASSIVE),
+    ],
+)
+def test_threads_look_before_they_sleep_where_cores_are_free(
+    load: str | None,
+    cores: int,
+    given: dict[str, str],
+    chosen: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(cores)), raising=False)
+    file, environ = tmp_path / "loadavg", dict(given)
+    if load is not None:
+        file.write_text(load + "\n")
+    choose_waiting(environ, file)
+    assert environ == given | chosen
 
 
 @pytest.mark.parametrize(
