@@ -57,7 +57,7 @@ class Point:
 
 
 def _items(size: int) -> Callable[[], object]:
-    return _steps(bare(size, max(200_000, size * 6 // 5)), *SAMPLED)
+    return _steps(bare(size), *SAMPLED)
 
 
 def _history(size: int) -> Callable[[], object]:

@@ -44,10 +44,7 @@ def _catalogue_step(name: str, rounds: int, *words: str, target: float | None = 
         "trainer.negatives.num_negatives=512",
         *words,
     )
-    trainings = {
-        str(size): StagedTraining(config, bare(size, max(200_000, size * 6 // 5)))
-        for size in (SMALL, LARGE)
-    }
+    trainings = {str(size): StagedTraining(config, bare(size)) for size in (SMALL, LARGE)}
     seconds = interleave({name: t.step for name, t in trainings.items()}, rounds=3 * rounds)
     return row(
         name,
@@ -63,7 +60,7 @@ def _catalogue_step(name: str, rounds: int, *words: str, target: float | None = 
 
 def ranking(rounds: int) -> list[Row]:
     """Exact ranking of 1M items against the bare products and top-k of the same blocks."""
-    data = bare(LARGE, LARGE * 6 // 5)
+    data = bare(LARGE)
     generator = torch.Generator().manual_seed(0)
     users = torch.randn(len(data.split.test), WIDTH, generator=generator)
     items = torch.randn(len(data.catalogue), WIDTH, generator=generator)

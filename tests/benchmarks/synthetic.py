@@ -17,7 +17,7 @@ from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.load import load_interactions
 from rechub_cli.shell.diagnose import plain
 
-SKEW = 0.8
+SKEW, BARE_EVENTS_A_USER = 0.8, 10
 """Item n of the popularity order is drawn in proportion to n^-SKEW."""
 
 
@@ -69,6 +69,7 @@ def films(
     )
 
 
-def bare(num_items: int, num_events: int, num_users: int = 20_000) -> MatchData:
-    """Ids alone."""
-    return load_interactions(events(num_users, num_items, num_events))
+def bare(num_items: int) -> MatchData:
+    """Ids alone. Users grow with items, so that histories are as long in a large catalogue."""
+    num_events = max(200_000, num_items * 6 // 5)
+    return load_interactions(events(num_events // BARE_EVENTS_A_USER, num_items, num_events))
