@@ -74,11 +74,12 @@ class _Scan(torch.autograd.Function):
         gates = torch.addmm(b_in, flat, w_in.T).view(length, rows, 3 * width)
         from_state = torch.empty_like(gates)
         states = x.new_zeros(length + 1, rows, width)
+        state_map = w_state.T.contiguous()  # a product with it takes 0.7 to 0.9 of the time
         with _small_products(rows, width):
             for gate, mapped, before, after in zip(
                 gates, from_state, states[:-1], states[1:], strict=True
             ):
-                torch.addmm(b_state, before, w_state.T, out=mapped)
+                torch.addmm(b_state, before, state_map, out=mapped)
                 reset_update, new = gate[:, : 2 * width], gate[:, 2 * width :]
                 reset_update.add_(mapped[:, : 2 * width]).sigmoid_()
                 new.addcmul_(reset_update[:, :width], mapped[:, 2 * width :]).tanh_()
