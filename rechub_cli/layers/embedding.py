@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from rechub_cli.errors import RechubError
 from rechub_cli.features import DenseFeature, Feature, SequenceFeature, TableFeature
+from rechub_cli.layers.rows import pooled_rows
 
 Batch = Mapping[str, Tensor]
 
@@ -83,13 +84,13 @@ class EmbeddingTables(nn.Module):
         assert isinstance(table, nn.Embedding)
         real = ids[mask]
         with _ids_in(feature, real):
-            bags = nn.functional.embedding_bag(
-                real,
-                table.weight,
-                count.cumsum(0) - count,
-                mode=feature.pooling,
-                sparse=table.sparse,
-            )
+            if table.sparse:
+                first = count.cumsum(0) - count
+                bags = nn.functional.embedding_bag(
+                    real, table.weight, first, mode=feature.pooling, sparse=True
+                )
+            else:
+                bags = pooled_rows(table.weight, real, count, feature.pooling)
         return bags.view(*ids.shape[:-1], -1)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rechub_cli.layers.rows import MAX_INT16, rows_at
+from rechub_cli.layers.rows import MAX_INT16, pooled_rows, rows_at
 
 
 @pytest.mark.parametrize("count", [1, 7, MAX_INT16, MAX_INT16 + 1])
@@ -19,6 +19,27 @@ def test_lookup_and_gradient(count: int, shape: tuple[int, ...]) -> None:
         index.view(-1)[-1] = count - 1
     upstream = torch.randn(*shape, 3, generator=generator)
     found, wanted = rows_at(vectors, index), vectors[index]
+    assert_close(found, wanted)
+    (of_found,) = torch.autograd.grad(found, vectors, upstream)
+    (of_wanted,) = torch.autograd.grad(wanted, vectors, upstream)
+    assert_close(of_found, of_wanted)
+
+
+@pytest.mark.parametrize("mode", ["mean", "sum"])
+@pytest.mark.parametrize("count", [9, MAX_INT16 + 1])
+def test_pooled_and_gradient(mode: str, count: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(count, 3, generator=generator).requires_grad_()
+    sizes = torch.tensor([2, 0, 5, 1, 0])
+    index = torch.randint(count, (8,), generator=generator)
+    index[3] = index[0]  # in two bags
+    upstream = torch.randn(5, 3, generator=generator)
+    found = pooled_rows(vectors, index, sizes, mode)
+    parts = [
+        part.sum(0) / (len(part) if mode == "mean" and len(part) else 1)
+        for part in vectors[index].split(sizes.tolist())
+    ]
+    wanted = torch.stack(parts)
     assert_close(found, wanted)
     (of_found,) = torch.autograd.grad(found, vectors, upstream)
     (of_wanted,) = torch.autograd.grad(wanted, vectors, upstream)

@@ -64,6 +64,10 @@ MUTATIONS = (
         "mind", "gradient of rows", "layers/rows.py", "embedding_bag(order, flat,",
         "embedding_bag(order.sort()[0], flat,", "tests/layers/test_rows.py",
     ),
+    Mutation(
+        "mind", "gradient of pooled rows", "layers/rows.py", 'ctx.mode == "mean"',
+        'ctx.mode == "sum"', "tests/layers/test_rows.py",
+    ),
     Mutation("dssm", "alignment", HISTORY, *RECENT, CONTRACT),
     Mutation("dssm", "temperature", BASE, *SCORES),
     Mutation(
