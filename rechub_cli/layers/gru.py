@@ -61,8 +61,8 @@ class _Scan(torch.autograd.Function):
 
     torch differentiates every operation of every step, and adds the weights' gradient up a step at
     a time. Here all factors that do not depend on what comes later are made at once, a step back is
-    three operations, and a weight's gradient is one product: half the time for few short rows
-    (8 x 50, H = 16), four fifths for 17 x 200, H = 256, the same for hundreds of rows.
+    three operations, and a weight's gradient is one product: a third of the time for few short rows
+    (8 x 50, H = 16), nine tenths for 17 x 200, H = 256, the same for hundreds of rows.
     """
 
     @staticmethod
