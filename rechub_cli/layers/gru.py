@@ -13,8 +13,9 @@ from rechub_cli.layers.history import SequenceLayer
 from rechub_cli.layers.products import matmul_precision
 
 SMALL_PRODUCT = 500_000
-"""Multiplications of a product that MKL makes sooner than oneDNN, whose call alone takes 13 us
-(Zen 4: 1.7 us against 15 for 8 x 16 x 48, 24 against 31 for 17 x 128 x 384)."""
+"""Multiplications of a product that MKL makes sooner than oneDNN, whose call alone takes 13 us: 8 x
+16 x 48 in 1.7 us against 15 (Zen 4, where they meet at 2 million; by their speeds on Zen 5, MKL's a
+fifth of oneDNN's, they meet there at some 400,000)."""
 
 
 class CausalGRU(SequenceLayer):

@@ -30,9 +30,10 @@ def choose_waiting(environ: MutableMapping[str, str], load: Path = LOAD) -> None
 def _others_running(load: Path) -> int | None:
     """Threads that run or wait for a core at this moment, but this one; None where unknown."""
     try:
-        return int(load.read_text().split()[3].split("/")[0]) - 1
+        running = int(load.read_text().split()[3].split("/")[0])
     except (OSError, ValueError, IndexError):
         return None
+    return running - 1 if running else None  # some sandboxes show none, not even this one
 
 
 def _cores() -> int:

@@ -17,8 +17,9 @@ from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.load import load_interactions
 from rechub_cli.shell.diagnose import plain
 
-SKEW, BARE_EVENTS_A_USER = 0.8, 10
+SKEW = 0.8
 """Item n of the popularity order is drawn in proportion to n^-SKEW."""
+BARE_EVENTS_A_USER = 10
 
 
 def shipped(*overrides: str) -> RunConfig:
