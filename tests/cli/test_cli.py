@@ -175,7 +175,7 @@ def test_an_interrupted_run_says_where_its_checkpoint_is(
         stdout=subprocess.DEVNULL,
         text=True,
     ) as process:
-        for _ in range(1800):
+        for _ in range(600):
             if list(tmp_path.glob("runs/*/*/checkpoints/last/state.json")):
                 break
             time.sleep(0.1)  # waits for the event above, not for a duration
