@@ -9,7 +9,7 @@ from rechub_cli.data.load import load_interactions
 from tests.benchmarks.peers.cases import QUALITIES, SPEEDS, Quality, Speed
 from tests.benchmarks.peers.samples import rows, sequences
 from tests.benchmarks.peers.speed import our_config
-from tests.benchmarks.peers.table import README, RECORD, merge, render
+from tests.benchmarks.peers.table import README, RECORD, merge, render, row_names
 from tests.benchmarks.peers.venv import PACKAGES
 from tests.benchmarks.peers.worker import HERE
 from tests.benchmarks.record import Record, Row
@@ -94,6 +94,10 @@ def test_pointwise_samples_have_a_row_for_every_pair() -> None:
 
 def test_the_readme_shows_the_recorded_peers() -> None:
     assert render(Record.load(RECORD)) in README.read_text(), "python -m tests.benchmarks.peers"
+
+
+def test_every_case_is_recorded() -> None:
+    assert [row.name for row in Record.load(RECORD).rows] == row_names(), "make bench-peers"
 
 
 def test_a_part_that_is_measured_again_replaces_its_rows_alone() -> None:
