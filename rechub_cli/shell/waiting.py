@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 
 SPINS = 5000
 """Looks at a shared flag, some 50 us, before a thread of libgomp sleeps."""
-LOAD = Path("/proc/loadavg")
+LOAD, LOOKS = Path("/proc/loadavg"), 5
+"""What runs for a moment only, as the shell that started this process, does not count."""
 
 
 def choose_waiting(environ: MutableMapping[str, str], load: Path = LOAD) -> None:
@@ -22,9 +24,16 @@ def choose_waiting(environ: MutableMapping[str, str], load: Path = LOAD) -> None
     if "OMP_WAIT_POLICY" in environ:
         return
     environ["OMP_WAIT_POLICY"] = "PASSIVE"
+    if any(_is_free(load) for _ in range(LOOKS)):
+        environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+
+
+def _is_free(load: Path) -> bool:
     others = _others_running(load)
     if others is not None and 4 * others <= _cores():
-        environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
+        return True
+    time.sleep(0.002)
+    return False
 
 
 def _others_running(load: Path) -> int | None:

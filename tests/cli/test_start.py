@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,17 @@ def test_threads_look_before_they_sleep_where_cores_are_free(
         file.write_text(load + "\n")
     choose_waiting(environ, file)
     assert environ == given | chosen
+
+
+def test_what_runs_for_a_moment_only_does_not_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1}, raising=False)
+    file, environ = tmp_path / "loadavg", dict[str, str]()
+    file.write_text("0.00 0.00 0.00 2/87 21264\n")
+    monkeypatch.setattr(time, "sleep", lambda _: file.write_text("0.00 0.00 0.00 1/87 21264\n"))
+    choose_waiting(environ, file)
+    assert environ == PASSIVE | LOOKING
 
 
 @pytest.mark.parametrize(
