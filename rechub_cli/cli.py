@@ -46,7 +46,6 @@ class Terminated(BaseException):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code (see ``rechub --help``)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    choose_waiting(os.environ)
     if words and words[0] == "--complete":
         return _complete(words[1:])
     if not words or words[0] in ("--help", "-h", "help"):
@@ -55,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if words[0] in ("--version", "-V"):
         print(f"rechub {__version__}")
         return DONE
+    choose_waiting(os.environ)
     signal.signal(signal.SIGTERM, _terminate)
     folders: list[Path] = []
     try:

@@ -84,13 +84,7 @@ class EmbeddingTables(nn.Module):
         assert isinstance(table, nn.Embedding)
         real = ids[mask]
         with _ids_in(feature, real):
-            if table.sparse:
-                first = count.cumsum(0) - count
-                bags = nn.functional.embedding_bag(
-                    real, table.weight, first, mode=feature.pooling, sparse=True
-                )
-            else:
-                bags = pooled_rows(table.weight, real, count, feature.pooling)
+            bags = pooled_rows(table.weight, real, count, mode=feature.pooling, sparse=table.sparse)
         return bags.view(*ids.shape[:-1], -1)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rechub_cli.errors import RechubError
-from rechub_cli.layers.rows import rows_at, weighted_rows
+from rechub_cli.layers.rows import is_traced, rows_at, weighted_rows
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,7 @@ def vectors_at(vectors: Tensor, place: Tensor) -> Tensor:
     Raises RechubError where a place is not < L.
     """
     rows, width, dim = vectors.shape
-    if (
-        vectors.device.type != "cpu"
-        or torch.onnx.is_in_onnx_export()
-        or torch.compiler.is_compiling()
-    ):
+    if vectors.device.type != "cpu" or is_traced():
         return vectors.gather(1, place.unsqueeze(-1).expand(-1, -1, dim))
     # On a CPU gather moves, and adds up in its gradient, number by number. A lookup moves whole
     # rows, and would find those of another user.

@@ -18,7 +18,7 @@ FEW_PLACES = 2048
 
 def rows_at(vectors: Tensor, index: Tensor) -> Tensor:
     """vectors[index]: [M, D] -> [..., D]."""
-    if _is_traced() or not _grouping_pays(vectors, index):
+    if is_traced() or not _grouping_pays(vectors, index):
         return nn.functional.embedding(index, vectors)
     found: Tensor = _Rows.apply(vectors, index)  # type: ignore[no-untyped-call] # no stub
     return found
@@ -26,24 +26,29 @@ def rows_at(vectors: Tensor, index: Tensor) -> Tensor:
 
 def weighted_rows(vectors: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     """sum over l of weights[b, l] vectors[index[b, l]]: [M, D] -> [B, D]."""
-    if _is_traced():
+    if is_traced():
         return torch.bmm(weights.unsqueeze(1), rows_at(vectors, index)).squeeze(1)
     found: Tensor = _WeightedRows.apply(vectors, index, weights)  # type: ignore[no-untyped-call] # no stub
     return found
 
 
-def pooled_rows(vectors: Tensor, index: Tensor, count: Tensor, mode: str) -> Tensor:
+def pooled_rows(
+    vectors: Tensor, index: Tensor, count: Tensor, mode: str, *, sparse: bool = False
+) -> Tensor:
     """Mean or sum of the rows of each bag: of the first ``count[0]`` of the index, and so on.
 
     vectors: [M, D]. index: int64 [n]. count: int64 [B]. Returns [B, D], zeros of an empty bag.
+    sparse: whether the gradient of the vectors is.
     """
-    if _is_traced() or not _grouping_pays(vectors, index):
-        return nn.functional.embedding_bag(index, vectors, count.cumsum(0) - count, mode=mode)
+    if sparse or is_traced() or not _grouping_pays(vectors, index):
+        first = count.cumsum(0) - count
+        return nn.functional.embedding_bag(index, vectors, first, mode=mode, sparse=sparse)
     found: Tensor = _PooledRows.apply(vectors, index, count, mode)  # type: ignore[no-untyped-call] # no stub
     return found
 
 
-def _is_traced() -> bool:
+def is_traced() -> bool:
+    """Whether a call is compiled or exported, where a function of our own would break the graph."""
     return torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
 
 

@@ -40,7 +40,7 @@ def test_no_other_name_is_exported() -> None:
 
 def test_threads_wait_passively_unless_told_otherwise(tmp_path: Path) -> None:
     script = (
-        "import os; from rechub_cli.cli import main; main(['--version']); "
+        "import os; from rechub_cli.cli import main; main(['models']); "
         "print(os.environ['OMP_WAIT_POLICY'])"
     )
     assert python("-c", script, cwd=tmp_path, env={"OMP_WAIT_POLICY": "ACTIVE"}).stdout.endswith(
