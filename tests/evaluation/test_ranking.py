@@ -17,7 +17,7 @@ from rechub_cli.data.splits import Queries, leave_one_out
 from rechub_cli.errors import GateError
 from rechub_cli.evaluation.baselines import Popularity, SequentialRules
 from rechub_cli.evaluation.metrics import compute_metrics
-from rechub_cli.evaluation.ranking import MISS, Ranking, rank_queries
+from rechub_cli.evaluation.ranking import GROUP, MISS, Ranking, rank_queries
 
 ALL = torch.ones(6, dtype=torch.bool)
 
@@ -34,7 +34,8 @@ def rank(
 ) -> Ranking:
     rows = [h + t for h, t in zip(history, targets, strict=True)]
     offsets = np.concatenate([[0], np.cumsum([len(r) for r in rows])])
-    data = Interactions(offsets, np.array([i for r in rows for i in r], dtype=np.int32), 6)
+    items = np.array([i for r in rows for i in r], dtype=np.int32)
+    data = Interactions(offsets, items, len(candidates))
     ends = offsets[:-1] + np.array([len(h) for h in history])
     table = torch.tensor(scores)
     return rank_queries(
@@ -123,6 +124,28 @@ def test_blocks_and_a_slow_count_agree(data: st.DataObject) -> None:
             )
             expected.append(1 + ahead + before)
     assert found.ranks.tolist() == expected
+
+
+@pytest.mark.parametrize("width", [1, 3, 10])
+def test_the_lists_of_a_large_catalogue_are_those_of_a_full_sort(width: int) -> None:
+    """Equal scores, items left out, and the best ones anywhere, the last of all among them."""
+    generator = torch.Generator().manual_seed(width)
+    size = GROUP * GROUP * 10 + 7
+    scores = torch.randint(0, 500, (40, size), generator=generator).float()
+    scores[::2] = torch.rand((20, size), generator=generator)
+    scores[::3, -1] = 1000.0
+    scores[1, width // 2 :] = -torch.inf
+    rows = scores.tolist()
+    offered = torch.rand(size, generator=generator) < 0.9
+    offered[-1] = True
+    found = rank(rows, [[0]] * 40, [[1]] * 40, candidates=offered, top_k=(width,)).top_items
+    kept = scores.masked_fill(~offered, -torch.inf)
+    kept[:, 0] = -torch.inf
+    best = kept.sort(dim=1, descending=True).values[:, :width]
+    items = torch.from_numpy(found)
+    at = kept.gather(1, items.clamp(min=0)).masked_fill(items < 0, -torch.inf)
+    assert torch.equal(at, best)
+    assert all(len(set(row) - {-1}) == np.count_nonzero(row >= 0) for row in found)
 
 
 def test_baselines_give_the_known_figures(real_data: Path) -> None:

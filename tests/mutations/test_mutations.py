@@ -293,8 +293,12 @@ MUTATIONS = (
         ".clone(memory_format=torch.contiguous_format)", "", "tests/trainers",
     ),
     Mutation(
-        "ranking", "ties against", "evaluation/ranking.py", "others >= mine", "others > mine",
-        "tests/evaluation",
+        "ranking", "ties against", "evaluation/ranking.py",
+        "others.numpy() >= mine", "others.numpy() > mine", "tests/evaluation",
+    ),
+    Mutation(
+        "ranking", "groups of a large catalogue", "evaluation/ranking.py",
+        "columns = torch.cat([columns, rest], dim=1)", "pass", "tests/evaluation",
     ),
     Mutation(
         "export", "machine's paths", "export/onnx.py", "    _clean(proto)\n", "", EXPORT
