@@ -55,7 +55,7 @@ bench-curves: $(STAMP) ## minutes, 13 GB: time and memory against size, into REA
 	$(BIN)/python -m tests.benchmarks.curves
 
 bench-estimate: $(STAMP) ## half an hour: what rechub estimate says of a run against the run (RECHUB_TEST_DATA)
-	$(BIN)/python -m tests.benchmarks.estimates data=ml_1m data.path=$(RECHUB_TEST_DATA)/ml-1m
+	$(BIN)/python -m tests.benchmarks.estimates
 
 bench-peers: $(STAMP) ## an hour: training beside torch-rechub, RecBole and RecTools, in venvs of their own (RECHUB_TEST_DATA)
 	$(BIN)/python -m tests.benchmarks.peers

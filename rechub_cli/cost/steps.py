@@ -19,7 +19,7 @@ from torch.optim.optimizer import (
 
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.splits import Queries
-from rechub_cli.evaluation.ranking import BLOCK_BYTES
+from rechub_cli.evaluation.ranking import block_rows
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 
@@ -178,7 +178,7 @@ def scaled_seconds(measure: Callable[[MatchData], object], data: MatchData) -> f
     measure: ranks queries of the data that it is handed.
     """
     total = max(len(data.split.valid), len(data.split.test))
-    block = min(total, max(2, BLOCK_BYTES // (4 * len(data.catalogue))))
+    block = min(total, max(2, block_rows(len(data.catalogue))))
     measure(_with_queries(data, 1))  # warm-up
     alone = _seconds(measure, _with_queries(data, 1))
     if block <= 1:

@@ -23,7 +23,9 @@ ranking may change."""
 
 MISS = np.iinfo(np.int64).max
 """The rank of a target that is no candidate."""
-BLOCK_BYTES = 64 << 20
+CACHED_BYTES, MOST_BYTES, MANY_ROWS = 16 << 20, 256 << 20, 128
+"""A block's scores stay in a CPU's cache where the catalogue is small; where it is large, a block
+has rows enough for the matrix kernels to read the items rarely, up to so many bytes."""
 GROUP = 16
 """A list is sought in the groups of so many items whose best are the best ones; see _top_items."""
 
@@ -48,20 +50,21 @@ def rank_queries(
     candidates: Tensor,
     mask_seen: bool,
     top_k: Sequence[int],
-    block_bytes: int = BLOCK_BYTES,
+    rows: int | None = None,
 ) -> Ranking:
     """Rank every query's distinct targets among all candidates.
 
     A target's rank is 1 + the candidates, not targets themselves, that score at least as much
     (ties count against the model) + the query's targets before it. candidates: bool [I].
     mask_seen: leave out the items of the query's history; a target is never left out.
-    top_k: cut-offs; top_items keeps the largest. Raises GateError on a score that is NaN.
+    top_k: cut-offs; top_items keeps the largest. rows: of a block; None: see block_rows.
+    Raises GateError on a score that is NaN.
     """
     targets, offsets = distinct_targets(interactions, queries)
     width = min(max(top_k), interactions.num_items)
     ranks = np.full(len(targets), MISS, dtype=np.int64)
     top = np.full((len(queries), width), -1, dtype=np.int64)
-    for rows, hidden, owner in score_blocks(
+    for block, hidden, owner in score_blocks(
         scorer,
         targets=targets,
         offsets=offsets,
@@ -69,13 +72,19 @@ def rank_queries(
         queries=queries,
         candidates=candidates,
         mask_seen=mask_seen,
-        size=max(1, block_bytes // (4 * interactions.num_items)),
+        size=rows or block_rows(interactions.num_items),
     ):
-        part = slice(offsets[rows.start], offsets[rows.stop])
-        block_offsets = offsets[rows.start : rows.stop + 1] - part.start
-        top[rows] = _top_items(hidden, width)
+        part = slice(offsets[block.start], offsets[block.stop])
+        block_offsets = offsets[block.start : block.stop + 1] - part.start
+        top[block] = _top_items(hidden, width)
         ranks[part] = _ranks(hidden, owner, targets[part], candidates, block_offsets)
     return Ranking(ranks, offsets, targets, top)
+
+
+def block_rows(num_items: int) -> int:
+    """How many queries are ranked at once."""
+    row = 4 * num_items
+    return max(1, CACHED_BYTES // row, min(MANY_ROWS, MOST_BYTES // row))
 
 
 def score_blocks(
@@ -141,9 +150,7 @@ def _check(scores: Tensor, rows: slice, queries: Queries) -> None:
         )
 
 
-def _hide_seen(
-    scores: Tensor, rows: slice, interactions: Interactions, queries: Queries
-) -> None:
+def _hide_seen(scores: Tensor, rows: slice, interactions: Interactions, queries: Queries) -> None:
     """Put -inf into the block's scores of the items of each query's history."""
     start = interactions.offsets[queries.user[rows]]
     owner, events = ragged(start, queries.history_end[rows] - start)
@@ -162,7 +169,7 @@ def _top_items(hidden: Tensor, width: int) -> Ints:
     if count < GROUP * width:
         values, items = hidden.topk(min(width, hidden.shape[1]), dim=1)
     else:
-        best = hidden[:, : GROUP * count].unflatten(1, (GROUP, count)).amax(dim=1)
+        best = hidden[:, : GROUP * count].view(-1, GROUP, count).amax(dim=1)
         groups = best.topk(width, dim=1, sorted=False).indices
         columns = (groups.unsqueeze(1) + count * torch.arange(GROUP).unsqueeze(1)).flatten(1)
         rest = torch.arange(GROUP * count, hidden.shape[1]).expand(len(hidden), -1)

@@ -25,7 +25,7 @@ from rechub_cli.cost.steps import spread_batches
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.trainers.checkpoint import model_tensors
 from rechub_cli.trainers.device import choose_matmul
-from tests.benchmarks.curves_table import RECORD, write_readme
+from tests.benchmarks.curves_table import RECORD, load, render
 from tests.benchmarks.ingest import EVENTS_A_USER, NUM_ITEMS, prepare_file, string_items
 from tests.benchmarks.limits import matmul
 from tests.benchmarks.record import machine
@@ -33,6 +33,7 @@ from tests.benchmarks.scale import LARGE_CATALOGUE, threads
 from tests.benchmarks.stages import StagedTraining
 from tests.benchmarks.synthetic import bare, events, films, shipped
 from tests.benchmarks.timing import interleave
+from tests.readme import write
 
 STEPS, PREPARATIONS, THREAD_ROUNDS = 10, 3, 5
 SAMPLED = (
@@ -158,7 +159,7 @@ def record(names: list[str]) -> None:
             print(found[-1], file=sys.stderr, flush=True)
         points += map(asdict, found)
     RECORD.write_text(json.dumps({"machine": machine(), "points": points}, indent=1) + "\n")
-    write_readme()
+    write(render(load()))
 
 
 if __name__ == "__main__":

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.readme import marked
+
 RECORD = Path(__file__).with_name("curves.json")
-README = Path(__file__).resolve().parents[2] / "README.md"
-START, END = "<!-- curves: start -->", "<!-- curves: end -->"
 MEMORY_GIB = 24
 TITLES = {
     "items": "a step by items: YoutubeDNN, 512 rows, 1,024 uniform negatives, rowwise_adagrad",
@@ -28,7 +28,7 @@ def load() -> dict[str, Any]:
 
 def render(recorded: dict[str, Any]) -> str:
     """The README's part between the marks."""
-    lines = [START, "| what grows | sizes | time, the first = 1 | peak MiB |", "|---|---|---|---|"]
+    lines = ["| what grows | sizes | time, the first = 1 | peak MiB |", "|---|---|---|---|"]
     lines += [_line(title, _curve(recorded, name)) for name, title in TITLES.items()]
     largest = _curve(recorded, "items")[-1]
     fits = "yes" if largest["peak_mib"] < 1024 * MEMORY_GIB else "no"
@@ -38,9 +38,8 @@ def render(recorded: dict[str, Any]) -> str:
     )
     found = recorded["machine"]
     where = f"Measured on {found['cores']} {found['processor']} cores, torch {found['torch']}"
-    return "\n".join(
-        [*lines, "", f"{where}, other jobs beside it (load {found['load_average']}).", END]
-    )
+    lines += ["", f"{where}, other jobs beside it (load {found['load_average']})."]
+    return marked("curves", lines)
 
 
 def _curve(recorded: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -60,8 +59,3 @@ def _short(size: int) -> str:
         if size >= 10 * unit or size >= unit and size % unit == 0:
             return f"{size / unit:g}{letter}"
     return str(size)
-
-
-def write_readme() -> None:
-    head, rest = README.read_text().split(START)
-    README.write_text(head + render(load()) + rest.split(END)[1])

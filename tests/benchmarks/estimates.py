@@ -1,4 +1,5 @@
-"""``make bench-estimate``: what ``rechub estimate`` says of a run against the run itself.
+"""``make bench-estimate``: what ``rechub estimate`` says of a run against the run itself, into
+estimates.json and README's table.
 
 Both take the processor's time on one thread for the clock's, so that other jobs change neither.
 """
@@ -9,18 +10,23 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import re
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from rechub_cli.commands import estimate, train
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.registry import list_models
 from tests.benchmarks.record import machine
 from tests.benchmarks.synthetic import shipped
+from tests.readme import marked, write
 
+RECORD = Path(__file__).with_suffix(".json")
 SECONDS = {"ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0}
 GOOD = 0.2
 """The largest error that is good enough, as a share of the run."""
@@ -44,36 +50,56 @@ def taken(config: RunConfig) -> float:
     return time.process_time() - start
 
 
-def compare(name: str, words: list[str]) -> dict[str, object]:
+def compare(name: str, folder: Path) -> dict[str, Any]:
     """One model: an estimate before the run and one after it."""
-    config = shipped(f"model={name}", "trainer.n_epoch=1", *words)
+    words = f"model={name}", "trainer.n_epoch=1", "data=ml_1m", f"data.path={folder}"
+    config = shipped(*words)
     before, found, after = estimated(config), taken(config), estimated(config)
-    said = mean((before, after))
-    return {"model": name, "estimated": said, "taken": found, "error": said / found - 1}
+    return {"model": name, "estimated": mean((before, after)), "taken": found}
+
+
+def error(row: Mapping[str, Any]) -> float:
+    return float(row["estimated"] / row["taken"] - 1)
+
+
+def render(recorded: Mapping[str, Any]) -> str:
+    """README's part."""
+    lines = ["| model | estimated s | taken s | error |", "|---|---|---|---|"]
+    lines += [
+        f"| {row['model']} | {row['estimated']:.1f} | {row['taken']:.1f} | {error(row):+.0%} |"
+        for row in recorded["rows"]
+    ]
+    found = recorded["machine"]
+    where = f"{found['cores']} {found['processor']} cores, torch {found['torch']}"
+    return marked("estimates", [*lines, "", f"Measured on {where}, other jobs beside it."])
+
+
+def load() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.exists() else {"rows": []}
+    return content
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.estimates", description=__doc__
     )
-    parser.add_argument("--out", type=Path, default=Path("build/estimates.json"), help="the record")
-    parser.add_argument("--models", nargs="+", default=[entry.name for entry in list_models()])
-    parser.add_argument("words", nargs="*", help="of rechub estimate, e.g. data=ml_1m data.path=..")
+    models = [entry.name for entry in list_models()]
+    parser.add_argument("--only", nargs="+", choices=models, default=models, help="default: all")
     given = parser.parse_args()
+    home = Path(os.environ.get("RECHUB_TEST_DATA", "../shared/data")).resolve()
     time.perf_counter = time.process_time  # what the estimate reads
-    rows = []
-    for name in given.models:
-        rows.append(compare(name, given.words))
-        verdict = "" if abs(rows[-1]["error"]) <= GOOD else "  MISSED"
+    for name in given.only:
+        found = compare(name, home / "ml-1m")
+        rows = [row for row in load()["rows"] if row["model"] != name] + [found]
+        rows.sort(key=lambda row: models.index(row["model"]))
+        RECORD.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+        verdict = "" if abs(error(found)) <= GOOD else "  MISSED"
         print(
-            "{model}: estimated {estimated:.1f} s, taken {taken:.1f} s, {error:+.0%}".format_map(
-                rows[-1]
-            )
-            + verdict,
+            f"{name}: estimated {found['estimated']:.1f} s, taken {found['taken']:.1f} s, "
+            f"{error(found):+.0%}{verdict}",
             flush=True,
         )
-    given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    write(render(load()))
 
 
 if __name__ == "__main__":

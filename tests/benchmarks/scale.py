@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from statistics import median
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from rechub_cli.data.dataset import MatchData
-from rechub_cli.data.splits import Queries
-from rechub_cli.evaluation.ranking import BLOCK_BYTES, rank_queries
+from rechub_cli.evaluation.ranking import block_rows
 from rechub_cli.trainers.full_softmax import full_softmax
+from tests.benchmarks.ranked import Ranked
 from tests.benchmarks.record import Row
 from tests.benchmarks.stages import StagedTraining
 from tests.benchmarks.synthetic import bare, films, shipped
@@ -60,28 +58,15 @@ def _catalogue_step(name: str, rounds: int, *words: str, target: float | None = 
 
 def ranking(rounds: int) -> list[Row]:
     """Exact ranking of 1M items against the bare products and top-k of the same blocks."""
-    data = bare(LARGE)
-    generator = torch.Generator().manual_seed(0)
-    users = torch.randn(len(data.split.test), WIDTH, generator=generator)
-    items = torch.randn(len(data.catalogue), WIDTH, generator=generator)
-    queries = _first(data, RANKED_USERS)
-    size = max(1, BLOCK_BYTES // (4 * LARGE))
-
-    def ours() -> None:
-        rank_queries(
-            lambda rows: users[rows] @ items.T,
-            interactions=data.interactions,
-            queries=queries,
-            candidates=data.candidates,
-            mask_seen=True,
-            top_k=(10, TOP),
-        )
+    ranked = Ranked.random(num_items=LARGE, users=RANKED_USERS, width=WIDTH)
+    size = block_rows(LARGE)
 
     def products() -> None:
-        for first in range(0, RANKED_USERS, size):
-            (users[first : first + size] @ items.T).topk(TOP, dim=1)
+        for users in ranked.users.split(size):
+            (users @ ranked.items.T).topk(TOP, dim=1)
 
-    seconds = interleave({"ours": ours, "bare": products}, rounds=min(rounds, 3))
+    works = {"ours": lambda: ranked.rank(TOP), "bare": products}
+    seconds = interleave(works, rounds=min(rounds, 3))
     return [
         row(
             "scale/ranking of 1M items",
@@ -94,16 +79,6 @@ def ranking(rounds: int) -> list[Row]:
             note=f"{RANKED_USERS} users",
         )
     ]
-
-
-def _first(data: MatchData, count: int) -> Queries:
-    test = data.split.test
-    return replace(
-        test,
-        user=test.user[:count],
-        history_end=test.history_end[:count],
-        target_end=test.target_end[:count],
-    )
 
 
 def softmax(rounds: int) -> list[Row]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tests.benchmarks.curves import CURVES
-from tests.benchmarks.curves_table import README, TITLES, load, render
+from tests.benchmarks.curves_table import TITLES, load, render
+from tests.readme import README
 
 
 def point(curve: str, size: int, matmuls: float, peak_mib: int | None = 100) -> dict[str, Any]:

@@ -8,8 +8,16 @@ import pytest
 
 from rechub_cli.commands import estimate
 from rechub_cli.config.schema import RunConfig
+from rechub_cli.registry import list_models
 from tests.benchmarks import estimates
 from tests.benchmarks.synthetic import shipped
+from tests.readme import README
+
+
+def test_the_readme_shows_the_recorded_estimates() -> None:
+    recorded = estimates.load()
+    assert estimates.render(recorded) in README.read_text(), "python -m tests.benchmarks.estimates"
+    assert [row["model"] for row in recorded["rows"]] == [entry.name for entry in list_models()]
 
 
 @pytest.mark.parametrize(

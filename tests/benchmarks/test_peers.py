@@ -9,11 +9,12 @@ from rechub_cli.data.load import load_interactions
 from tests.benchmarks.peers.cases import QUALITIES, SPEEDS, Quality, Speed
 from tests.benchmarks.peers.samples import rows, sequences
 from tests.benchmarks.peers.speed import our_config
-from tests.benchmarks.peers.table import README, RECORD, merge, render, row_names
+from tests.benchmarks.peers.table import RECORD, merge, render, row_names
 from tests.benchmarks.peers.venv import PACKAGES
 from tests.benchmarks.peers.worker import HERE
 from tests.benchmarks.record import Record, Row
 from tests.benchmarks.synthetic import shipped
+from tests.readme import README
 
 NEGATIVES = 3
 

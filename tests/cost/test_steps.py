@@ -127,11 +127,11 @@ def ranking(clock: Clock) -> Callable[[MatchData], None]:
     return measure
 
 
-@pytest.mark.parametrize("block_rows", [1, 7, 10_000])
+@pytest.mark.parametrize("rows", [1, 7, 10_000])
 def test_a_ranking_is_scaled_from_a_block(
-    block_rows: int, clock: Clock, demo: MatchData, monkeypatch: pytest.MonkeyPatch
+    rows: int, clock: Clock, demo: MatchData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steps, "BLOCK_BYTES", 4 * len(demo.catalogue) * block_rows)
+    monkeypatch.setattr(steps, "block_rows", lambda num_items: rows)
     before = demo.split
     seconds = scaled_seconds(ranking(clock), demo)
     assert seconds == pytest.approx(2.0 + 0.5 * len(demo.split.valid))

@@ -30,22 +30,22 @@ def rank(
     candidates: torch.Tensor = ALL,
     mask_seen: bool = True,
     top_k: tuple[int, ...] = (3,),
-    block_bytes: int = 1 << 20,
+    rows: int | None = None,
 ) -> Ranking:
-    rows = [h + t for h, t in zip(history, targets, strict=True)]
-    offsets = np.concatenate([[0], np.cumsum([len(r) for r in rows])])
-    items = np.array([i for r in rows for i in r], dtype=np.int32)
+    events = [h + t for h, t in zip(history, targets, strict=True)]
+    offsets = np.concatenate([[0], np.cumsum([len(r) for r in events])])
+    items = np.array([i for r in events for i in r], dtype=np.int32)
     data = Interactions(offsets, items, len(candidates))
     ends = offsets[:-1] + np.array([len(h) for h in history])
     table = torch.tensor(scores)
     return rank_queries(
         lambda part: table[part].clone(),
         interactions=data,
-        queries=Queries("test", np.arange(len(rows)), ends, offsets[1:]),
+        queries=Queries("test", np.arange(len(events)), ends, offsets[1:]),
         candidates=candidates,
         mask_seen=mask_seen,
         top_k=top_k,
-        block_bytes=block_bytes,
+        rows=rows,
     )
 
 
@@ -112,8 +112,8 @@ def test_blocks_and_a_slow_count_agree(data: st.DataObject) -> None:
     numbers = st.lists(st.integers(0, 3), min_size=6, max_size=6)
     scores = [[float(x) for x in data.draw(numbers)] for _ in range(size)]
     history, targets = [h for h, _ in draws], [t for _, t in draws]
-    block = data.draw(st.sampled_from([1, 24, 1 << 20]))
-    found = rank(scores, history, targets, block_bytes=block)
+    rows = data.draw(st.sampled_from([1, 2, None]))
+    found = rank(scores, history, targets, rows=rows)
     expected = []
     for row, seen, wanted in zip(scores, history, targets, strict=True):
         others = [i for i in range(6) if i not in wanted and i not in seen]

@@ -11,9 +11,10 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+from tests.readme import marked, write
+
 HERE = Path(__file__).resolve().parent
-FILE, README = HERE / "figures.json", HERE.parents[1] / "README.md"
-START, END = "<!-- figures: start -->", "<!-- figures: end -->"
+FILE = HERE / "figures.json"
 MODES = ("listwise", "pairwise", "pointwise")
 METRICS = ("recall@10", "ndcg@10", "recall@50")
 Figures = dict[str, Any]
@@ -88,9 +89,9 @@ def interests_table(figures: Figures) -> list[str]:
 
 def render(figures: Figures) -> str:
     """The README's part between the marks."""
-    return "\n".join(
+    return marked(
+        "figures",
         [
-            START,
             "MovieLens 100k, leave-one-out, full ranking, seen items masked, ties against the "
             "model, shipped defaults; mean (± standard deviation) over seeds, largest seconds "
             f"and memory of a whole run on {figures['machine']['cores']}, other jobs beside it:",
@@ -106,16 +107,9 @@ def render(figures: Figures) -> str:
             "construction, shipped defaults, one seed:",
             "",
             *interests_table(figures),
-            END,
-        ]
+        ],
     )
 
 
-def write_readme() -> None:
-    text = README.read_text()
-    head, rest = text.split(START)
-    README.write_text(head + render(load()) + rest.split(END)[1])
-
-
 if __name__ == "__main__":
-    write_readme()
+    write(render(load()))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.quality.figures import README, load, render
+from tests.quality.figures import load, render
+from tests.readme import README
 
 
 def test_the_readme_shows_the_recorded_figures() -> None:

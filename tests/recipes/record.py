@@ -28,7 +28,8 @@ from rechub_cli.config.resolve import resolve
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.recipes import differences, expectation, settings
 from rechub_cli.shell.diagnose import plain
-from tests.recipes.table import METRICS, write_readme
+from tests.readme import write
+from tests.recipes.table import METRICS, load, render
 
 FOLDER = Path(__file__).resolve().parents[2] / "recipes"
 LEAST_TOLERANCE = 0.05
@@ -133,4 +134,4 @@ def _json(file: Path) -> Any:
 
 if __name__ == "__main__":
     renew() if sys.argv[1:] == ["--renew"] else record([Path(word) for word in sys.argv[1:]])
-    write_readme()
+    write(render(load()))

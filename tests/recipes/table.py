@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tests.readme import marked
+
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
-START, END = "<!-- recipes: start -->", "<!-- recipes: end -->"
 METRICS = ("recall@10", "ndcg@10", "recall@50")
 METRIC_TITLES = ("Recall@10", "NDCG@10", "Recall@50")
 COLUMNS = ("recipe", *METRIC_TITLES, "seeds", "minutes", "MiB", "best published", "goal")
@@ -70,7 +70,7 @@ def load() -> dict[str, dict[str, Any]]:
 
 def render(recorded: dict[str, dict[str, Any]]) -> str:
     """The README's part between the marks."""
-    lines = [START]
+    lines = []
     for data, title in TITLES.items():
         rows = {n: r for n, r in recorded.items() if r["config"]["data.name"] == data}
         if rows:
@@ -78,7 +78,7 @@ def render(recorded: dict[str, dict[str, Any]]) -> str:
             lines += [OTHERS[data], ""] if data in OTHERS else []
     machines = sorted({row["machine"] for row in recorded.values()})
     measured = f"Measured on {', '.join(machines)}, other jobs beside it."
-    return "\n".join([*lines, f"{measured} Sources. {SOURCES}", END])
+    return marked("recipes", [*lines, f"{measured} Sources. {SOURCES}"])
 
 
 def _table(data: str, rows: dict[str, dict[str, Any]]) -> list[str]:
@@ -103,9 +103,3 @@ def _figure(row: dict[str, float], seeds: int) -> str:
 
 def _line(*cells: object) -> str:
     return f"| {' | '.join(map(str, cells))} |"
-
-
-def write_readme() -> None:
-    text = README.read_text()
-    head, rest = text.split(START)
-    README.write_text(head + render(load()) + rest.split(END)[1])

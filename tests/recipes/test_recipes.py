@@ -18,8 +18,9 @@ from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.raw import Identity
 from rechub_cli.recipes import differences, expectation, judge, settings
 from tests.data.test_ml_100k import GENRES
+from tests.readme import README
 from tests.recipes.record import compose, recipe_of, recipe_settings, recipes, spread, summarise
-from tests.recipes.table import README, load, render
+from tests.recipes.table import load, render
 
 USERS, ITEMS = 30, 23
 

@@ -14,6 +14,7 @@ NAMES = {
     "torch_rechub": "torch-rechub 0.9.0",
     "recbole": "RecBole 1.2.1",
     "rectools": "RecTools 0.19.0",
+    "implicit": "implicit 0.7.3",
 }
 
 
@@ -214,4 +215,29 @@ QUALITIES = (
         "SASRec",
         {"batch_size": 128, "session_max_len": 200, "epochs": 60, "n_factors": 128, "n_heads": 2},
     ),
+)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Lists of the whole catalogue's best for some users; see ranking.py."""
+
+    peer: str
+    num_items: int
+    users: int
+    top: int
+    width: int = 64
+
+    @property
+    def name(self) -> str:
+        return f"{self.peer}/{self.model} of {self.num_items:,} items"
+
+    @property
+    def model(self) -> str:
+        return "ranking"
+
+
+RANKINGS = (
+    Ranking("implicit", num_items=100_000, users=1_000, top=50),
+    Ranking("implicit", num_items=1_000_000, users=100, top=50),
 )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.benchmarks.peers.cases import NAMES, QUALITIES, SPEEDS
+from tests.benchmarks.peers.cases import NAMES, QUALITIES, RANKINGS, SPEEDS
 from tests.benchmarks.record import Record, Row
+from tests.readme import marked
 
 RECORD = Path(__file__).with_suffix("").parent.with_suffix(".json")
-README = Path(__file__).resolve().parents[3] / "README.md"
-START, END = "<!-- peers: start -->", "<!-- peers: end -->"
 HEAD = ("beside", "model", "ours", "theirs", "time, theirs = 1", "goal", "")
 
 
@@ -23,16 +22,16 @@ def row_names() -> list[str]:
     """Of all rows that the cases give."""
     speeds = [case.name for case in SPEEDS]
     first, second = zip(*(case.names for case in QUALITIES), strict=True)
-    return [*speeds, *first, *second]
+    return [*speeds, *first, *second, *(case.name for case in RANKINGS)]
 
 
 def render(record: Record) -> str:
     """The README's part between the marks."""
-    lines = [START, _cells(HEAD), _cells(("---",) * len(HEAD))]
+    lines = [_cells(HEAD), _cells(("---",) * len(HEAD))]
     lines += [_cells(_line(row)) for row in record.rows]
     found = record.machine
     where = f"Measured on {found['cores']} {found['processor']} cores, torch {found['torch']}"
-    return "\n".join([*lines, "", f"{where}, other jobs beside it.", END])
+    return marked("peers", [*lines, "", f"{where}, other jobs beside it."])
 
 
 def _line(row: Row) -> tuple[str, ...]:
@@ -47,8 +46,3 @@ def _line(row: Row) -> tuple[str, ...]:
 
 def _cells(cells: tuple[str, ...]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def write_readme() -> None:
-    head, rest = README.read_text().split(START)
-    README.write_text(head + render(Record.load(RECORD)) + rest.split(END)[1])

@@ -13,6 +13,7 @@ TORCH = "torch==2.13.0"
 PACKAGES = {
     "torch_rechub": (TORCH, "torch-rechub==0.9.0", "pandas", "scikit-learn", "pyarrow"),
     "rectools": (TORCH, "rectools[torch]==0.19.0"),
+    "implicit": ("implicit==0.7.3",),
     # It asks for NumPy's and pandas' names of 2023.
     "recbole": (TORCH, "recbole==1.2.1", "numpy<2", "scipy<1.12", "pandas<2.2"),
 }
