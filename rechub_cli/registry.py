@@ -29,8 +29,7 @@ ENTRY_POINTS = "rechub.models"
 @dataclass(frozen=True)
 class ModelEntry:
     """build: called with user_features, item_features, max_len and the keys of the model's YAML
-    file. interests: how many vectors a user has, in words. paper: the source. max_len: most
-    recent items that a history keeps where features.max_len is null. lr: where that of the
+    file. interests: how many vectors a user has, in words. paper: the source. lr: where that of the
     optimizer is null."""
 
     name: str
@@ -39,7 +38,6 @@ class ModelEntry:
     interests: str = "1"
     modes: tuple[str, ...] = ALL_MODES
     needs_history: bool = True
-    max_len: int = 50
     lr: float = 1e-3
 
 
@@ -49,8 +47,8 @@ BUILT_IN = (
     # Its maps, one a position and interest, soon know the users by heart: the rest must be quick.
     ModelEntry("comirec_dr", ComirecDR, "Cen et al. 2020", interests="interest_num", lr=5e-3),
     ModelEntry("comirec_sa", ComirecSA, "Cen et al. 2020", interests="interest_num"),
-    ModelEntry("gru4rec", GRU4Rec, "Hidasi et al. 2016, 2018", max_len=200),
-    ModelEntry("sasrec", SASRec, "Kang and McAuley 2018", max_len=200),
+    ModelEntry("gru4rec", GRU4Rec, "Hidasi et al. 2016, 2018"),
+    ModelEntry("sasrec", SASRec, "Kang and McAuley 2018"),
     ModelEntry("mind", MIND, "Li et al. 2019", interests="interest_num, by history length"),
 )
 

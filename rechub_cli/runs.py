@@ -63,7 +63,7 @@ def load_data(config: RunConfig) -> tuple[MatchData, DemoWorld | None]:
             user_id=features.user_id,
             exclude=tuple(features.exclude),
             types=features.types or {},
-            max_len=history_length(config),
+            max_len=features.max_len,
             history_columns="auto"
             if features.history_columns == "auto"
             else tuple(features.history_columns),
@@ -75,11 +75,6 @@ def load_data(config: RunConfig) -> tuple[MatchData, DemoWorld | None]:
         seed=config.seed,
     )
     return data, loaded.world
-
-
-def history_length(config: RunConfig) -> int:
-    """Most recent items that a history keeps: the config's own, or what suits its model."""
-    return config.features.max_len or find_model(config.model.name).max_len
 
 
 def split_options(config: RunConfig, unit: str | None) -> SplitOptions:

@@ -21,7 +21,7 @@ class FeaturesConfig(Node):
     user_id: bool
     exclude: list[str]
     types: dict[str, Literal["sparse", "dense", "multi"]] | None
-    max_len: Annotated[int, Field(ge=1, le=10_000)] | None
+    max_len: Annotated[int, Field(ge=1, le=10_000)]
     history_columns: Literal["auto"] | list[str]
     min_count: Positive
     oov_share: Annotated[float, Field(ge=0, lt=1)]

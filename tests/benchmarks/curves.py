@@ -66,11 +66,11 @@ def _history(size: int) -> Callable[[], object]:
 
 
 def _interests(size: int) -> Callable[[], object]:
-    return _steps(films(max_len=50), "model=mind", f"model.interest_num={size}")
+    return _steps(films(), "model=mind", f"model.interest_num={size}")
 
 
 def _batch(size: int) -> Callable[[], object]:
-    return _steps(films(max_len=50), "model=youtube_dnn", f"trainer.batch_size={size}")
+    return _steps(films(), "model=youtube_dnn", f"trainer.batch_size={size}")
 
 
 def _rows(size: int) -> Callable[[], object]:

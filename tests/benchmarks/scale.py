@@ -114,7 +114,7 @@ def softmax(rounds: int) -> list[Row]:
 
 def threads(rounds: int) -> list[Row]:
     """Training steps on two threads against one, by the clock on the wall: needs two idle cores."""
-    training = StagedTraining(shipped("model=youtube_dnn"), films(max_len=50))
+    training = StagedTraining(shipped("model=youtube_dnn"), films())
 
     def steps(count: int) -> None:
         torch.set_num_threads(count)

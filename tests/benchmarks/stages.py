@@ -132,7 +132,7 @@ def _product_flops(_: object, left: Any, right: Any, **__: object) -> int:
 def training_stages(rounds: int) -> list[Row]:
     """Each stage against a bare matmul and a memory copy of fixed size; batches against steps."""
     trainings = {
-        e.name: StagedTraining(shipped(f"model={e.name}"), spread_batches(films(max_len=e.max_len)))
+        e.name: StagedTraining(shipped(f"model={e.name}"), spread_batches(films()))
         for e in list_models()
     }
     rows = []
@@ -175,7 +175,7 @@ def evaluation(rounds: int) -> list[Row]:
     """Exact ranking of every model over the catalogue, against a bare matmul of fixed size."""
     rows = []
     for entry in list_models():
-        data = films(max_len=entry.max_len, num_users=500, num_events=75_000)
+        data = films(num_users=500, num_events=75_000)
         model = make_model(shipped(f"model={entry.name}"), data)
         seconds = interleave(
             {"own": partial(_evaluate, model, data), "matmul": matmul}, rounds=rounds
@@ -201,7 +201,7 @@ def export(rounds: int) -> list[Row]:
     """Both ONNX towers of every model, once: seconds, where noise is small."""
     rows = []
     for entry in list_models():
-        data = films(max_len=entry.max_len, num_users=200, num_items=300, num_events=6_000)
+        data = films(num_users=200, num_items=300, num_events=6_000)
         model = make_model(shipped(f"model={entry.name}"), data).eval()
         seconds = clock(partial(_export_both, model))
         limit = [sum(clock(matmul) for _ in range(10)) / 10]

@@ -57,7 +57,7 @@ def item_table(num_items: int, *, seed: int = 0) -> pa.Table:
 @cache
 def films(
     *,
-    max_len: int,
+    max_len: int = 50,
     num_users: int = 2_000,
     num_items: int = 3_700,
     num_events: int = 300_000,
