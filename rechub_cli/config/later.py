@@ -44,4 +44,13 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(values)
     for later in LATER:
         found = later.add(found, later.group.split("."))
-    return found
+    return _with_history_length(found)
+
+
+def _with_history_length(values: dict[str, Any]) -> dict[str, Any]:
+    """features.max_len was null, for 50, and 200 of the causal models."""
+    features, model = values.get("features"), values.get("model")
+    if not isinstance(features, Mapping) or features.get("max_len", 0) is not None:
+        return values
+    causal = isinstance(model, Mapping) and model.get("name") in ("gru4rec", "sasrec")
+    return {**values, "features": {**features, "max_len": 200 if causal else 50}}

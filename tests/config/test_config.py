@@ -148,6 +148,18 @@ def test_a_config_of_before_some_settings_is_read(
     assert load_config(tmp_path / "config.yaml") == config
 
 
+@pytest.mark.parametrize(("model", "length"), [("sasrec", 200), ("gru4rec", 200), ("mind", 50)])
+def test_a_history_length_of_before_is_that_of_the_model(
+    model: str, length: int, tmp_path: Path
+) -> None:
+    words = f"model={model}", "data=table", "data.path=x"
+    config = resolve(RunConfig, composed(*words, f"features.max_len={length}"), origin=Origin())
+    values = config.model_dump(mode="json")
+    values["features"]["max_len"] = None
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    assert load_config(tmp_path / "config.yaml") == config
+
+
 def test_what_held_before_a_setting_does_not_overrule_it(tmp_path: Path) -> None:
     config = resolve(RunConfig, composed("model=sasrec"), origin=Origin())
     (tmp_path / "config.yaml").write_text(to_yaml(config))
