@@ -50,21 +50,21 @@ def rank_queries(
     candidates: Tensor,
     mask_seen: bool,
     top_k: Sequence[int],
-    rows: int | None = None,
+    size: int | None = None,
 ) -> Ranking:
     """Rank every query's distinct targets among all candidates.
 
     A target's rank is 1 + the candidates, not targets themselves, that score at least as much
     (ties count against the model) + the query's targets before it. candidates: bool [I].
     mask_seen: leave out the items of the query's history; a target is never left out.
-    top_k: cut-offs; top_items keeps the largest. rows: of a block; None: see block_rows.
-    Raises GateError on a score that is NaN.
+    top_k: cut-offs; top_items keeps the largest. size: queries at once;
+    None: see block_rows. Raises GateError on a score that is NaN.
     """
     targets, offsets = distinct_targets(interactions, queries)
     width = min(max(top_k), interactions.num_items)
     ranks = np.full(len(targets), MISS, dtype=np.int64)
     top = np.full((len(queries), width), -1, dtype=np.int64)
-    for block, hidden, owner in score_blocks(
+    for rows, hidden, owner in score_blocks(
         scorer,
         targets=targets,
         offsets=offsets,
@@ -72,11 +72,11 @@ def rank_queries(
         queries=queries,
         candidates=candidates,
         mask_seen=mask_seen,
-        size=rows or block_rows(interactions.num_items),
+        size=size or block_rows(interactions.num_items),
     ):
-        part = slice(offsets[block.start], offsets[block.stop])
-        block_offsets = offsets[block.start : block.stop + 1] - part.start
-        top[block] = _top_items(hidden, width)
+        part = slice(offsets[rows.start], offsets[rows.stop])
+        block_offsets = offsets[rows.start : rows.stop + 1] - part.start
+        top[rows] = _top_items(hidden, width)
         ranks[part] = _ranks(hidden, owner, targets[part], candidates, block_offsets)
     return Ranking(ranks, offsets, targets, top)
 

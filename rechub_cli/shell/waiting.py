@@ -23,14 +23,15 @@ def choose_waiting(environ: MutableMapping[str, str], load: Path = LOAD) -> None
     if "OMP_WAIT_POLICY" in environ:
         return
     environ["OMP_WAIT_POLICY"] = "PASSIVE"
-    for _ in range(LOOKS):
+    for look in range(LOOKS):
+        if look:
+            time.sleep(0.002)  # until what ran for a moment only, as a command's start, is through
         others = _others_running(load)
         if others is None:
             return
         if 4 * others <= _cores():
             environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
             return
-        time.sleep(0.002)  # until what runs for a moment only is through
 
 
 def _others_running(load: Path) -> int | None:

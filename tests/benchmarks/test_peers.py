@@ -7,6 +7,7 @@ import pytest
 
 from rechub_cli.data.load import load_interactions
 from tests.benchmarks.peers.cases import QUALITIES, SPEEDS, Quality, Speed
+from tests.benchmarks.peers.ranking import histories
 from tests.benchmarks.peers.samples import rows, sequences
 from tests.benchmarks.peers.speed import our_config
 from tests.benchmarks.peers.table import RECORD, merge, render, row_names
@@ -64,6 +65,14 @@ def test_windows_are_of_training_events_alone() -> None:
         [["q", "r", "-"], ["-", "-", "-"]],
     ]
     assert found["offsets"].tolist() == [0, 5, 6]
+
+
+def test_lists_leave_out_what_stands_before_the_target() -> None:
+    data = load_interactions(pa.table(DATA))
+    found = histories(data, data.split.test)
+    name = data.catalogue.ids.to_pylist()
+    assert [name[i] for i in found["seen"]] == ["p", "q", "r", "s"]
+    assert found["offsets"].tolist() == [0, 4]
 
 
 @pytest.mark.parametrize("case", SPEEDS, ids=lambda case: case.name)

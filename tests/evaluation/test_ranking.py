@@ -17,7 +17,7 @@ from rechub_cli.data.splits import Queries, leave_one_out
 from rechub_cli.errors import GateError
 from rechub_cli.evaluation.baselines import Popularity, SequentialRules
 from rechub_cli.evaluation.metrics import compute_metrics
-from rechub_cli.evaluation.ranking import GROUP, MISS, Ranking, rank_queries
+from rechub_cli.evaluation.ranking import GROUP, MISS, Ranking, block_rows, rank_queries
 
 ALL = torch.ones(6, dtype=torch.bool)
 
@@ -30,7 +30,7 @@ def rank(
     candidates: torch.Tensor = ALL,
     mask_seen: bool = True,
     top_k: tuple[int, ...] = (3,),
-    rows: int | None = None,
+    size: int | None = None,
 ) -> Ranking:
     events = [h + t for h, t in zip(history, targets, strict=True)]
     offsets = np.concatenate([[0], np.cumsum([len(r) for r in events])])
@@ -45,7 +45,7 @@ def rank(
         candidates=candidates,
         mask_seen=mask_seen,
         top_k=top_k,
-        rows=rows,
+        size=size,
     )
 
 
@@ -112,8 +112,8 @@ def test_blocks_and_a_slow_count_agree(data: st.DataObject) -> None:
     numbers = st.lists(st.integers(0, 3), min_size=6, max_size=6)
     scores = [[float(x) for x in data.draw(numbers)] for _ in range(size)]
     history, targets = [h for h, _ in draws], [t for _, t in draws]
-    rows = data.draw(st.sampled_from([1, 2, None]))
-    found = rank(scores, history, targets, rows=rows)
+    block = data.draw(st.sampled_from([1, 2, None]))
+    found = rank(scores, history, targets, size=block)
     expected = []
     for row, seen, wanted in zip(scores, history, targets, strict=True):
         others = [i for i in range(6) if i not in wanted and i not in seen]
@@ -146,6 +146,13 @@ def test_the_lists_of_a_large_catalogue_are_those_of_a_full_sort(width: int) -> 
     at = kept.gather(1, items.clamp(min=0)).masked_fill(items < 0, -torch.inf)
     assert torch.equal(at, best)
     assert all(len(set(row) - {-1}) == np.count_nonzero(row >= 0) for row in found)
+
+
+@pytest.mark.parametrize(
+    ("num_items", "rows"), [(4096, 1024), (100_000, 128), (1_000_000, 67), (100_000_000, 1)]
+)
+def test_a_block_is_bounded_by_bytes(num_items: int, rows: int) -> None:
+    assert block_rows(num_items) == rows
 
 
 def test_baselines_give_the_known_figures(real_data: Path) -> None:

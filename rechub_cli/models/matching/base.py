@@ -62,8 +62,16 @@ class MatchingModel(nn.Module):
         return user_vectors
 
     def scores(self, user_vectors: Tensor, item_vectors: Tensor) -> Tensor:
-        """Serving scores [B, N]: inner product / temperature, the best interest's where K > 1."""
-        return best_products(user_vectors, item_vectors) / self.temperature
+        """Serving scores [B, N]: inner product / temperature, the best interest's where K > 1.
+
+        One interest after another: the memory is that of one, however many a user has.
+        """
+        queries = user_vectors / self.temperature
+        first, *others = queries.unbind(1) if queries.dim() == 3 else [queries]
+        best = first @ item_vectors.T
+        for interest in others:
+            best = torch.maximum(best, interest @ item_vectors.T)
+        return best
 
     def forward(self, batch: Batch) -> Tensor:
         """Scores of aligned rows, [B]: the user of a row against the item of the same row."""
