@@ -37,12 +37,12 @@ class Ranked:
         return cls(data, queries, *drawn.split([users, len(data.catalogue)]))
 
     def rank(self, top: int) -> Ranking:
-        """By ``rechub``'s own ranking, seen items left out."""
+        """By ``rechub``'s own ranking of all items, untrained ones too, seen ones left out."""
         return rank_queries(
             lambda rows: self.users[rows] @ self.items.T,
             interactions=self.data.interactions,
             queries=self.queries,
-            candidates=self.data.candidates,
+            candidates=torch.ones(len(self.items), dtype=torch.bool),
             mask_seen=True,
             top_k=(top,),
         )
