@@ -34,6 +34,8 @@ LATER = (
     Later("trainer", "samples", "auto"),  # then windows of causal models, of sparse data too
     Later("model", "positions", "end", name="sasrec"),
     Later("model", "attention_dropout", 0.0, name="sasrec"),
+    Later("model.user_params", "residual", False, beside="dims"),
+    Later("model.item_params", "residual", False, beside="dims"),
     Later("data", "cache", False, name="table"),
     Later("trainer.negatives", "exclude", "none", beside="logq"),
 )

@@ -16,6 +16,7 @@ class MlpConfig(Node):
     dropout: Dropout
     activation: Literal["relu", "prelu", "gelu", "silu", "leaky_relu", "tanh", "sigmoid"]
     norm: Literal["none", "batch", "layer"]
+    residual: bool
 
 
 Similarity = Literal["cosine", "dot"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import reduce
-from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -127,16 +126,20 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        (("data=table", "data.path=x"), 5),
+        (("data=table", "data.path=x"), 6),
         (("model=sasrec",), 6),
-        (("trainer=pairwise",), 3),
+        (("trainer=pairwise",), 4),
+        (("model=dssm",), 6),
     ],
 )
 def test_a_config_of_before_some_settings_is_read(
     words: tuple[str, ...], count: int, tmp_path: Path
 ) -> None:
     values = resolve(RunConfig, composed(*words), origin=Origin()).model_dump(mode="json")
-    nodes = [(later, reduce(getitem, later.group.split("."), values)) for later in LATER]
+    nodes = [
+        (later, reduce(lambda node, key: node.get(key, {}), later.group.split("."), values))
+        for later in LATER
+    ]
     missing = [(later, node) for later, node in nodes if later.key in node]
     for later, node in missing:
         node[later.key] = later.value

@@ -74,7 +74,7 @@ def fill_mlp(mlp: MLP, layers: list[dict[str, Any]], *, first: list[int] | None 
 
 
 def dims(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"dims": [len(layer["b"]) for layer in layers]}
+    return {"dims": [len(layer["b"]) for layer in layers], "residual": False}
 
 
 # --- losses

@@ -21,8 +21,8 @@ class ComirecDR(MultiInterestModel):
     max_len: most recent items of a history that count.
 
     Deviations from the paper: cosine by default, and user features and an MLP behind each
-    interest (the paper has neither; ComiRec's own form is a table without side columns and
-    ``user_params.dims=[embed_dim]``).
+    interest, added to it (the paper has neither; nearest to it is a table without side columns and
+    ``user_params={dims: [embed_dim], residual: false}``).
     """
 
     name: ClassVar[str] = "comirec_dr"

@@ -69,13 +69,14 @@ class DSSM(MatchingModel):
     """u = normalise(MLP(user features, pooled history)), v = normalise(MLP(item features)).
 
     user_features: any; a history is optional. item_features: at least one.
-    user_params, item_params: ``{"dims", "dropout", "activation", "norm"}``; both end in one width.
+    user_params, item_params: see MLPParams; both end in one width.
     temperature: > 0; 0.05 to 0.1 is the useful range under cosine.
     similarity: cosine or dot. pooling: mean or recency (see HistoryPooling). max_len: most
         recent items of a history that count.
 
-    Deviation from Huang 2013: ids and embeddings in place of letter trigrams, and the softmax
-    over the catalogue in place of four sampled documents (both as in Yi 2019).
+    Deviations from Huang 2013: ids and embeddings in place of letter trigrams, and the softmax
+    over the catalogue in place of four sampled documents (both as in Yi 2019); each MLP's input
+    is added to its output (``residual``).
     """
 
     name: ClassVar[str] = "dssm"

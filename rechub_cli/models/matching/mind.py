@@ -22,7 +22,8 @@ class MIND(MultiInterestModel):
     selection, label_attention: see MultiInterestModel; the paper's selection is mixed.
 
     Further deviations from the paper: cosine by default; the MLP behind each interest ends in a
-    linear layer (the paper's ReLU would leave it no negative coordinate); those of CapsuleRouting.
+    linear layer (the paper's ReLU would leave it no negative coordinate), to which its input is
+    added (``user_params.residual``); those of CapsuleRouting.
     """
 
     name: ClassVar[str] = "mind"

@@ -62,7 +62,8 @@ class YoutubeDNN(MatchingModel):
     temperature, similarity, pooling, max_len: as in DSSM.
     tied: the history reads the candidates' table; False gives it one of its own (the paper's form).
 
-    Deviation from Covington 2016: cosine by default, and the recency pooling.
+    Deviations from Covington 2016: cosine by default, the recency pooling, and the pooled history
+    added to what the MLP makes of it (``user_params.residual``).
     """
 
     name: ClassVar[str] = "youtube_dnn"

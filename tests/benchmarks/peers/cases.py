@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 NEGATIVES, MAX_LEN, WIDTH = 3, 50, 16
-HEAD = (f"dims=[{WIDTH}]",)
-TOWER = (f"dims=[128,64,{WIDTH}]", "dropout=0", "norm=batch")  # theirs norms each layer
+HEAD = (f"dims=[{WIDTH}]", "residual=false")
+# Theirs norms each layer.
+TOWER = (f"dims=[128,64,{WIDTH}]", "dropout=0", "norm=batch", "residual=false")
 MEAN = "model.pooling=mean"
 NAMES = {
     "torch_rechub": "torch-rechub 0.9.0",
