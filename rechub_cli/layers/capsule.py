@@ -15,6 +15,19 @@ from rechub_cli.layers.past import PastItems
 INITIAL_STD = 0.1
 
 
+def init_near_identity(maps: Tensor) -> None:
+    """Square maps [..., D, D]: the identity plus half of Xavier's draw, in place.
+
+    An interest then starts among the items that it is made of. Amazon Beauty, validation NDCG@10,
+    1 seed each: ComiRec-DR after 3 epochs .0641 (its best without: .0591), MIND after 4 .0499
+    (.0419).
+    """
+    dim = maps.shape[-1]
+    bound = (3 / dim) ** 0.5
+    with torch.no_grad():
+        maps.uniform_(-bound / 2, bound / 2).add_(torch.eye(dim))
+
+
 def squash(z: Tensor) -> Tensor:
     """|z|^2 / (1 + |z|^2) * z / |z| over the last axis; 0 stays 0."""
     square = (z * z).sum(-1, keepdim=True)
@@ -40,8 +53,8 @@ class CapsuleRouting(nn.Module):
     Deviations from the paper: the initial logits are drawn once into a buffer indexed from the
     *end* of the history (a tower must be a function; the paper draws anew at each call), from
     N(0, 0.1^2) in place of N(0, 1), under which the draw outweighs what routing can learn from
-    vectors of norm 1 (ml-100k, Recall@50: .49 against .41); and ``recency`` adds a learned
-    weight exp(r) by position from the end.
+    vectors of norm 1 (ml-100k, Recall@50: .49 against .41); ``recency`` adds a learned
+    weight exp(r) by position from the end; and S starts near the identity.
 
     num_interests: K >= 1. iterations: >= 1. max_len: most recent items that count.
     """
@@ -52,7 +65,7 @@ class CapsuleRouting(nn.Module):
         super().__init__()
         self.num_interests, self.iterations, self.max_len = num_interests, iterations, max_len
         self.bilinear = nn.Linear(dim, dim, bias=False)
-        nn.init.xavier_uniform_(self.bilinear.weight)
+        init_near_identity(self.bilinear.weight)
         self.initial_logits: Tensor
         self.register_buffer("initial_logits", INITIAL_STD * torch.randn(num_interests, max_len))
         self.recency = nn.Parameter(torch.zeros(max_len)) if recency else None
@@ -89,15 +102,14 @@ class PositionalRouting(nn.Module):
     the last iteration carries a gradient. An empty history gives zeros.
 
     Deviation: positions from the end (the authors count from the start of a padded history), and
-    Xavier initialisation.
+    maps that start near the identity.
     """
 
     def __init__(self, dim: int, *, num_interests: int, iterations: int, max_len: int) -> None:
         super().__init__()
         self.iterations, self.max_len = iterations, max_len
         self.maps = nn.Parameter(torch.empty(max_len, num_interests, dim, dim))
-        bound = (3 / dim) ** 0.5  # Xavier's for a square map
-        nn.init.uniform_(self.maps, -bound, bound)
+        init_near_identity(self.maps)
 
     def forward(self, past: PastItems, lengths: Tensor) -> Tensor:
         last, mask = last_items(past, lengths, max_len=self.max_len)
