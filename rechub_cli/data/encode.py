@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from rechub_cli.data.interactions import Catalogue, Interactions, Ints, UserTable
+from rechub_cli.data.scaling import Scale, fit_scale
 from rechub_cli.data.vocabulary import OOV, PADDING, Vocabulary
 from rechub_cli.errors import ConfigError
 from rechub_cli.features import DenseFeature, Feature, FeatureSchema, SequenceFeature, SparseFeature
@@ -44,16 +45,6 @@ class FeatureOptions:
     min_count: int = 1
     oov_share: float = 0.02
     pooling: str = "mean"
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Mean and standard deviation of a dense column over training rows."""
-
-    mean: float
-    std: float
-    flag: bool
-    """Whether some training row lacks the value: a second feature says so."""
 
 
 @dataclass
@@ -241,19 +232,19 @@ class Encoder:
             raise ConfigError(f"{name} holds {values.type}; features.types=dense needs numbers")
         numbers = np.asarray(values.cast(pa.float64()).fill_null(np.nan).to_numpy())
         numbers = np.where(np.isfinite(numbers), numbers, np.nan)
-        present = np.isfinite(numbers) & (counts > 0)
-        if not present.any():
+        scale = fit_scale(numbers, counts)
+        if scale is None:
             self.notes.append(f"{name}: left out, no training row has a value")
             return
-        seen, weight = numbers[present], counts[present]
-        mean = float(np.average(seen, weights=weight))
-        std = float(np.sqrt(np.average((seen - mean) ** 2, weights=weight))) or 1.0
-        flag = bool(np.isnan(numbers[counts > 0]).any())
-        self.scales[name] = Scale(mean, std, flag)
-        standard = np.nan_to_num((numbers - mean) / std, nan=0.0)
+        if not scale.varies:
+            self.notes.append(
+                f"{name}: {scale.mean:g} in every training row that has a value, so it tells "
+                "nothing, and any other value counts as that one"
+            )
+        self.scales[name] = scale
         out.features.append(DenseFeature(name))
-        out.tensors[name] = torch.from_numpy(np.append(standard, 0.0).astype(np.float32))
-        if flag:
+        out.tensors[name] = torch.from_numpy(np.append(scale(numbers), 0.0).astype(np.float32))
+        if scale.flag:
             missing = np.append(np.isnan(numbers), True).astype(np.float32)
             out.features.append(DenseFeature(name + MISSING_SUFFIX))
             out.tensors[name + MISSING_SUFFIX] = torch.from_numpy(missing)

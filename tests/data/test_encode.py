@@ -99,6 +99,22 @@ def test_dense_columns_are_standardised_on_training_rows() -> None:
     assert found.encoded.user["age_missing"].tolist() == [0.0, 0.0, 1.0, 1.0]
 
 
+def test_a_number_that_does_not_vary_in_training_says_nothing_of_a_cold_item() -> None:
+    """d, e and g have no training event; the mean of seven times 0.1 is not quite 0.1."""
+    found = data(items=items_table(price=[0.1, 0.1, 0.1, 0.2, 0.2, 0.1, None]))
+    assert found.encoded.item["price"].tolist() == [0.0] * 8
+    assert found.candidates.tolist() == [True, True, True, False, False, True, False]
+    assert [n for n in found.encoded.notes if n.startswith("price: 0.1 in every training row")]
+
+
+def test_a_small_variation_counts() -> None:
+    """Times a second apart, in seconds since 1970."""
+    found = data(items=items_table(added=[1.7e9 + n for n in range(7)]))
+    std = found.encoded.scales["added"].std
+    assert 1 < std < 2
+    assert found.encoded.item["added"][:2].diff().item() == pytest.approx(1 / std)
+
+
 def test_multi_valued_columns_are_padded_with_lengths() -> None:
     tags = [["x", "y"], ["y"], [], ["x"], None, ["z", "x"], ["q"]]
     found = data(items=items_table(tags=tags))
