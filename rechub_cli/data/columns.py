@@ -27,15 +27,17 @@ PLAIN_NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]*)?([eE][-+]?[0-9]{1,2})?$"
 
 
 class NumberColumn:
-    """Collects finite float64 numbers. what: for messages. minimum: the smallest allowed one."""
+    """Collects finite float64 numbers. what: for messages. minimum, maximum: what is allowed."""
 
-    def __init__(self, what: str, *, minimum: float | None = None) -> None:
+    def __init__(
+        self, what: str, *, minimum: float | None = None, maximum: float | None = None
+    ) -> None:
         self.what = what
-        self.minimum = minimum
+        self.minimum, self.maximum = minimum, maximum
         self.chunks: list[pa.Array] = []
 
     def parse(self, cells: pa.Array) -> pa.Array:
-        """float64 of a batch. Raises CellError: missing, no number, not finite, too small."""
+        """float64 of a batch. Raises CellError: missing, no number, not finite, not allowed."""
         cells = decoded(cells)
         refuse_missing(cells, self.what)
         trimmed = pc.utf8_trim_whitespace(cells) if is_text(cells.type) else cells
@@ -53,6 +55,15 @@ class NumberColumn:
             if bad is not None:
                 cell = show(cells[bad].as_py())
                 raise CellError(bad, f"the {self.what} {cell} is below {self.minimum:g}")
+        if self.maximum is not None:
+            bad = first_true(pc.greater(numbers, self.maximum))
+            if bad is not None:
+                cell = show(cells[bad].as_py())
+                raise CellError(
+                    bad,
+                    f"the {self.what} {cell} is above {self.maximum:g}; only ratios count, so "
+                    "divide the column by a constant",
+                )
         return numbers
 
     def add(self, parsed: pa.Array) -> None:

@@ -33,6 +33,8 @@ from rechub_cli.errors import ConfigError, DataError
 
 AUTO = "auto"
 ROLES = (USER, ITEM, TIMESTAMP, RATING, WEIGHT, SPLIT)
+MAX_WEIGHT = 1e30
+"""A batch's weighted losses add up in float32, which ends at 3.4e38."""
 PARQUET_ROLES = {USER: "id", ITEM: "id", TIMESTAMP: "time", RATING: "number", WEIGHT: "number"}
 
 
@@ -190,8 +192,10 @@ def _collector(role: str, *, from_text: bool) -> Any:
         return TimeColumn()
     if role == SPLIT:
         return SplitColumn()
-    if role in (RATING, WEIGHT):
-        return NumberColumn(role, minimum=0 if role == WEIGHT else None)
+    if role == WEIGHT:
+        return NumberColumn(role, minimum=0, maximum=MAX_WEIGHT)
+    if role == RATING:
+        return NumberColumn(role)
     return FeatureColumn(from_text=from_text)
 
 

@@ -66,6 +66,11 @@ def of_text(folder: Path, content: str | bytes, name: str = "e.csv", **options: 
         ("user_id,item_id,r,w,p\n1,1,inf,1,train\n", RATED, ", line 2, column 'r': 'inf' is not a"),
         ("user_id,item_id,r,w,p\n1,1,1,-1,train\n", RATED, ", line 2, column 'w': the weight '-1'"),
         (
+            "user_id,item_id,r,w,p\n1,1,1,1e30,train\n1,2,1,1e300,train\n",
+            RATED,
+            ", line 3, column 'w': the weight '1e300' is above 1e+30; only ratios count, so divide",
+        ),
+        (
             "user_id,item_id,p\n1,1,train\n1,1,tests\n",
             SPLIT,
             ", line 3, column 'p': 'tests' is no part; allowed: train, valid, test. Did you mean",
