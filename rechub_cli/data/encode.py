@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,7 @@ UNIQUE_SHARE, UNIQUE_LEAST = 0.5, 20
 an identifier."""
 
 Kind = Literal["sparse", "dense", "multi"]
+KINDS = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ class Encoder:
         train: Ints,
     ) -> Encoded:
         """Encode all columns. train: int64, ascending, the events that may be fitted on."""
-        self._check_names([*catalogue.features, *users.features, *interactions.context])
+        self._check_options([*catalogue.features, *users.features, *interactions.context])
         item_counts = interactions.item_counts(train)
         user_counts = np.diff(np.searchsorted(train, interactions.offsets))
         clash = (set(catalogue.features) & (set(users.features) | set(interactions.context))) | set(
@@ -119,7 +120,7 @@ class Encoder:
             self.notes,
         )
 
-    def _check_names(self, columns: Iterable[str]) -> None:
+    def _check_options(self, columns: Iterable[str]) -> None:
         columns = list(columns)
         named = [("features.exclude", c) for c in self.options.exclude]
         named += [("features.types", c) for c in self.options.types]
@@ -128,6 +129,12 @@ class Encoder:
                 raise ConfigError(
                     f"{key} names {column!r}, which is no side column; there are "
                     f"{sorted(columns)}.{did_you_mean(column, columns)}"
+                )
+        for column, kind in self.options.types.items():
+            if kind not in KINDS:
+                raise ConfigError(
+                    f"features.types[{column!r}] is {kind!r}; allowed: {', '.join(KINDS)}."
+                    + did_you_mean(str(kind), KINDS)
                 )
 
     def _history(self, item_features: list[Feature]) -> list[Feature]:

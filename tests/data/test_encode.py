@@ -152,6 +152,11 @@ def test_kinds_are_guessed_and_can_be_overruled() -> None:
     assert kinds == {"item_id": SparseFeature, "year": DenseFeature, "title": SparseFeature}
     with pytest.raises(ConfigError, match="Did you mean 'price'"):
         data(FeatureOptions(exclude=("prise",)), items=table)
+    wrong = FeatureOptions(types={"year": "spares"})  # type: ignore[dict-item]
+    with pytest.raises(
+        ConfigError, match=r"types\['year'\] is 'spares'; allowed: sparse, .*'sparse'"
+    ):
+        data(wrong, items=table)
 
 
 def test_training_samples_are_every_training_event_once() -> None:
