@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rechub_cli.data.batches import TrainLoader
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.windows import WindowLoader
@@ -48,6 +50,7 @@ def training_loader(
     data: MatchData, model: MatchingModel, *, samples: str, batch_size: int | None, seed: int
 ) -> TrainLoader | WindowLoader:
     """samples: see training_samples. batch_size: see batch_rows."""
+    data = readable(data, model)
     size = batch_rows(data, model, batch_size, samples)
     # Without a history a causal model has nothing to learn from, and windows start behind it too.
     least = 1 if isinstance(model, CausalModel) else 0
@@ -60,6 +63,13 @@ def training_loader(
         why = "no user has two training events" if least else "there is no training event"
         raise DataError(f"{why} of known items: see rechub check, and features.min_count")
     return loader
+
+
+def readable(data: MatchData, model: MatchingModel) -> MatchData:
+    """The data with histories, and so windows, no longer than a causal model reads."""
+    if not isinstance(model, CausalModel) or data.options.max_len <= model.max_len:
+        return data
+    return replace(data, options=replace(data.options, max_len=model.max_len))
 
 
 def batch_rows(

@@ -164,8 +164,8 @@ MUTATIONS = (
         "t[hidden : 2 * hidden], t[:hidden]", "t[:hidden], t[hidden : 2 * hidden]", CONTRACT,
     ),
     Mutation(
-        "gru4rec", "detach", CAUSAL, "self.history(batch), history_lengths",
-        "self.history(batch).detach(), history_lengths",
+        "gru4rec", "detach", CAUSAL, "return past.expand(), lengths",
+        "return past.expand().detach(), lengths",
     ),
     Mutation(
         "gru4rec", "gradient of the states", "layers/gru.py", "of_state, update[step]",

@@ -17,11 +17,11 @@ from rechub_cli.trainers.match_trainer import MatchTrainer
 from tests.contract.conftest import make_model, tiny_raw
 
 
-def causal_data(*, users: int, events: int, items: int = 20) -> MatchData:
+def causal_data(*, users: int, events: int, items: int = 20, max_len: int = 300) -> MatchData:
     return prepare(
         tiny_raw(users=users, events=events, items=items),
         split=SplitOptions(),
-        features=FeatureOptions(max_len=300),
+        features=FeatureOptions(max_len=max_len),
         embed_dim=16,
         seed=0,
     )
@@ -77,6 +77,26 @@ def test_both_train(samples: str, tiny: MatchData) -> None:
     trainer = MatchTrainer(model, "listwise", n_epoch=20, samples=samples, patience=None)
     losses = [result.loss for result in trainer.fit(tiny)]
     assert losses[-1] < losses[0] - 0.1
+
+
+@pytest.mark.parametrize("samples", ["windows", "prefixes"])
+@pytest.mark.parametrize("name", ["gru4rec", "sasrec"])
+def test_windows_are_no_longer_than_the_model_reads(name: str, samples: str) -> None:
+    """Histories of 300 in the data, 8 in the model: the loader is that of data with 8."""
+    long, short = causal_data(users=4, events=30), causal_data(users=4, events=30, max_len=8)
+    model = make_model(name, long)
+    batches = []
+    for data in (long, short):
+        loader = training_loader(data, model, samples=samples, batch_size=5, seed=0)
+        batches.append(list(loader.epoch(1)))
+    for one, other in zip(*batches, strict=True):
+        assert_close(one.features, other.features)
+        assert one.target.tolist() == other.target.tolist()
+    losses = MatchTrainer(model, "listwise", n_epoch=1, samples=samples).fit(long)
+    assert len(losses) == 1
+    batch = next(long.window_loader(batch_size=2, seed=0).epoch(1))
+    with pytest.raises(ConfigError, match="windows of 32 places, and the model reads max_len=8"):
+        model.position_vectors(batch.features)
 
 
 @pytest.mark.parametrize("samples", ["windows", "prefixes"])

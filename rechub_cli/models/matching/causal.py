@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
+from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
 from rechub_cli.layers.history import (
@@ -17,6 +18,7 @@ from rechub_cli.layers.history import (
     history_lengths,
     recent_window,
 )
+from rechub_cli.layers.past import PastItems
 from rechub_cli.models.matching.base import (
     EncodedItemTower,
     MatchingModel,
@@ -71,17 +73,26 @@ class CausalUserTower(nn.Module):
         self.end = Normalised(similarity)
 
     def forward(self, batch: Batch) -> Tensor:
-        vectors, lengths = self._window(batch)
+        vectors, lengths = self._window(self.history(batch), batch)
         found = self.sequence.last(vectors, lengths) * (lengths > 0).view(-1, 1, 1)
         return self._end(found, batch).squeeze(1)
 
     def positions(self, batch: Batch) -> Tensor:
-        """One vector a position, [B, L, D]; user features are [B], or [B, L] one a position."""
-        return self._end(self.sequence(*self._window(batch)), batch)
+        """One vector a position, [B, L, D]; user features are [B], or [B, L] one a position.
 
-    def _window(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        Raises ConfigError where L is more than ``max_len``.
+        """
+        past = self.history(batch)
+        if past.width > self.max_len:
+            raise ConfigError(
+                f"training windows of {past.width} places, and the model reads max_len="
+                f"{self.max_len}: make the model with max_len={past.width}, or the windows shorter"
+            )
+        return self._end(self.sequence(*self._window(past, batch)), batch)
+
+    def _window(self, past: PastItems, batch: Batch) -> tuple[Tensor, Tensor]:
         past, lengths = recent_window(
-            self.history(batch), history_lengths(batch, self.columns), max_len=self.max_len
+            past, history_lengths(batch, self.columns), max_len=self.max_len
         )
         return past.expand(), lengths
 
@@ -130,6 +141,11 @@ class CausalModel(MatchingModel):
             max_len=max_len,
         )
         self.item_tower = EncodedItemTower(encoder, similarity)
+
+    @property
+    def max_len(self) -> int:
+        """The most recent items that it reads, and the longest training window."""
+        return self.user_tower.max_len
 
     def position_vectors(self, batch: Batch) -> Tensor:
         """The vectors of a window's positions [B, L, D]; behind its end undefined."""
