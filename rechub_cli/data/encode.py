@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from rechub_cli.data.interactions import Catalogue, Interactions, Ints, UserTable
+from rechub_cli.data.kinds import KINDS, Kind, guess_kind
+from rechub_cli.data.padded import pad_lists
 from rechub_cli.data.scaling import Scale, fit_scale
 from rechub_cli.data.vocabulary import OOV, PADDING, Vocabulary
 from rechub_cli.errors import ConfigError
@@ -26,12 +28,6 @@ from rechub_cli.suggest import did_you_mean
 USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "history"
 RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length")
 MISSING_SUFFIX = "_missing"
-UNIQUE_SHARE, UNIQUE_LEAST = 0.5, 20
-"""A text or integer side column with more distinct values a row, and more of them, than this is
-an identifier."""
-
-Kind = Literal["sparse", "dense", "multi"]
-KINDS = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -98,17 +94,19 @@ class Encoder:
         )
         item = EncodedTables()
         self._sparse(item, ITEM_ID, catalogue.ids, item_counts)
-        self._columns(item, catalogue.features, item_counts, prefix="item_", clash=clash)
+        self._columns(item, catalogue, item_counts, prefix="item_", clash=clash)
         user = EncodedTables()
         if self.options.user_id:
             self._sparse(user, USER_ID, users.ids, user_counts)
-        self._columns(user, users.features, user_counts, prefix="user_", clash=clash)
+        self._columns(user, users, user_counts, prefix="user_", clash=clash)
         event = EncodedTables()
         clash |= set(user.tensors)
         if interactions.context:
             event_counts = np.zeros(interactions.num_events, dtype=np.int64)
             event_counts[train] = 1
-            self._columns(event, interactions.context, event_counts, prefix="event_", clash=clash)
+            owners = pa.DictionaryArray.from_arrays(interactions.users(), users.ids)
+            events = UserTable(owners, interactions.context)
+            self._columns(event, events, event_counts, prefix="event_", clash=clash)
         history = self._history(item.features)
         return Encoded(
             FeatureSchema([*user.features, *event.features, *history], item.features),
@@ -164,37 +162,23 @@ class Encoder:
     def _columns(
         self,
         out: EncodedTables,
-        columns: Mapping[str, pa.Array],
+        table: Catalogue | UserTable,
         counts: Ints,
         *,
         prefix: str,
         clash: set[str],
     ) -> None:
-        for column, values in columns.items():
+        for column, values in table.features.items():
             if column in self.options.exclude:
                 continue
-            kind = self.options.types.get(column) or self._guess(column, values)
+            kind = self.options.types.get(column) or guess_kind(column, values, self.notes)
             name = prefix + column if column in clash else column
             if kind == "dense":
                 self._dense(out, name, values, counts)
             elif kind == "multi":
-                self._multi(out, name, values, counts)
+                self._multi(out, name, values, counts, table.ids)
             elif kind == "sparse":
                 self._sparse(out, name, values, counts)
-
-    def _guess(self, column: str, values: pa.Array) -> Kind | None:
-        if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-            return "multi"
-        if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
-            return "dense"
-        distinct, rows = pc.count_distinct(values).as_py(), len(values) - values.null_count
-        if distinct > max(UNIQUE_SHARE * rows, UNIQUE_LEAST):
-            self.notes.append(
-                f"{column}: left out, {distinct:,} distinct values in {rows:,} rows "
-                f"(features.types={{{column}: sparse}} keeps it)"
-            )
-            return None
-        return "sparse"
 
     def _sparse(self, out: EncodedTables, name: str, values: pa.Array, counts: Ints) -> None:
         if pa.types.is_nested(values.type):
@@ -207,7 +191,9 @@ class Encoder:
         )
         out.tensors[name] = torch.from_numpy(ids)
 
-    def _multi(self, out: EncodedTables, name: str, values: pa.Array, counts: Ints) -> None:
+    def _multi(
+        self, out: EncodedTables, name: str, values: pa.Array, counts: Ints, owners: pa.Array
+    ) -> None:
         if not pa.types.is_nested(values.type):
             raise ConfigError(f"{name} is no list column; allowed in features.types: sparse, dense")
         lengths = np.asarray(pc.list_value_length(values).fill_null(0).to_numpy()).astype(np.int64)
@@ -218,10 +204,7 @@ class Encoder:
         ids = vocabulary.encode(flat)
         known = ids != OOV
         rows = np.repeat(np.arange(len(values)), lengths)[known]
-        kept = np.bincount(rows, minlength=len(values) + 1)
-        column = np.arange(len(rows)) - np.repeat(np.cumsum(kept) - kept, kept)
-        padded = np.full((len(values) + 1, max(int(kept.max()), 1)), PADDING, dtype=np.int64)
-        padded[rows, column] = ids[known]
+        table, kept = pad_lists(ids[known], rows, owners, name=name)
         self.vocabularies[name] = vocabulary
         feature = SequenceFeature(
             name,
@@ -231,7 +214,7 @@ class Encoder:
             padding_idx=PADDING,
         )
         out.features.append(feature)
-        out.tensors[name] = torch.from_numpy(padded)
+        out.tensors[name] = torch.from_numpy(table)
         out.tensors[feature.length_key] = torch.from_numpy(kept)
 
     def _dense(self, out: EncodedTables, name: str, values: pa.Array, counts: Ints) -> None:

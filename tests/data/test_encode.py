@@ -11,7 +11,7 @@ from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.vocabulary import OOV, Vocabulary
-from rechub_cli.errors import ConfigError
+from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.features import DenseFeature, FeatureSchema, SequenceFeature, SparseFeature
 from tests.data import history_ids
 
@@ -130,6 +130,18 @@ def test_multi_valued_columns_are_padded_with_lengths() -> None:
     assert torch.equal(batch["history_tags"][index], plain["history_tags"])
     assert plain["history_tags"][:, :3].tolist() == [[[3, 0], [2, 3], [0, 0]]]
     assert plain["history_tags_length"][:, :3].tolist() == [[1, 2, 0]]
+
+
+def test_a_few_long_lists_make_no_huge_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """a has 40 tags, all others none: 7 rows of 40 places with 40 values."""
+    tags = items_table(tags=[[f"t{n}" for n in range(40)], *[[]] * 6])
+    monkeypatch.setattr("rechub_cli.data.padded.CELLS", 7 * 40)
+    assert data(items=tags).encoded.item["tags"].shape == (8, 40)
+    monkeypatch.setattr("rechub_cli.data.padded.CELLS", 7 * 40 - 1)
+    assert data(items=tags).encoded.item["tags"].shape == (8, 40)  # 1 of 7 in use
+    monkeypatch.setattr("rechub_cli.data.padded.FILLED", 0.2)
+    with pytest.raises(DataError, match=r"tags: the row of 'a' has .* 40 known .*features.exclude"):
+        data(items=tags)
 
 
 def test_kinds_are_guessed_and_can_be_overruled() -> None:

@@ -1,0 +1,31 @@
+"""Which kind of feature a side column is."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+UNIQUE_SHARE, UNIQUE_LEAST = 0.5, 20
+"""A text or integer side column with more distinct values a row, and more of them, than this is
+an identifier."""
+
+Kind = Literal["sparse", "dense", "multi"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+def guess_kind(column: str, values: pa.Array, notes: list[str]) -> Kind | None:
+    """By type; None for an identifier, which gets a note."""
+    if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
+        return "multi"
+    if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
+        return "dense"
+    distinct, rows = pc.count_distinct(values).as_py(), len(values) - values.null_count
+    if distinct > max(UNIQUE_SHARE * rows, UNIQUE_LEAST):
+        notes.append(
+            f"{column}: left out, {distinct:,} distinct values in {rows:,} rows "
+            f"(features.types={{{column}: sparse}} keeps it)"
+        )
+        return None
+    return "sparse"
