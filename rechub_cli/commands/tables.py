@@ -36,9 +36,10 @@ def print_interests(console: Console, split: str, figures: dict[str, Any]) -> No
     console.print(table)
     console.print(
         f"{figures['queries_with_several']:,} of {figures['queries']:,} queries have several "
-        f"interests ({figures['interests_per_query']:.2f} on average); effective number "
-        f"{figures['effective_wins']:.2f} by targets, {figures['effective_in_list']:.2f} in a "
-        f"top {k}; effective rank {figures['effective_rank']:.2f}; cosine {figures['cosine']:.3f}"
+        f"interests ({_figure(figures['interests_per_query'])} on average); effective number "
+        f"{_figure(figures['effective_wins'])} by targets, "
+        f"{_figure(figures['effective_in_list'])} in a top {k}; effective rank "
+        f"{_figure(figures['effective_rank'])}; cosine {_figure(figures['cosine'], digits=3)}"
     )
 
 
@@ -58,6 +59,11 @@ def print_rows(console: Console, title: str, rows: list[dict[str, Any]], shown: 
     for row in rows:
         table.add_row(*(_cell(row[key]) for key in shown))
     console.print(table)
+
+
+def _figure(value: float | None, digits: int = 2) -> str:
+    """A dash where there was nothing to count."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _cell(value: float | str) -> str:

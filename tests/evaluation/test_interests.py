@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from math import e, log, sqrt
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from torch import Tensor
 
+from rechub_cli.commands.tables import print_interests
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.evaluation.interests import (
     collapsed_interests,
@@ -107,6 +110,16 @@ def test_figures_by_hand() -> None:
 def test_a_target_that_cannot_be_ranked_is_won_by_nobody() -> None:
     found = figures([THREE], ranking([[0, 3]], [[0, 1]], missed=3))
     assert found["target_share"] == [1, 0, 0]
+
+
+def test_a_number_of_nothing_is_printed_as_a_dash() -> None:
+    found = figures([THREE], ranking([[0]], [[0, 1]]))
+    empty = ("effective_wins", "effective_in_list", "effective_rank", "cosine")
+    console = Console(file=io.StringIO(), width=200)
+    print_interests(console, "test", found | dict.fromkeys(empty))
+    assert (
+        "number – by targets, – in a top 2; effective rank –; cosine –" in console.file.getvalue()
+    )
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
