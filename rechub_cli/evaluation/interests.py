@@ -43,7 +43,7 @@ def interest_figures(users: Tensor, items: Tensor, ranking: Ranking, *, k: int) 
     """How the interests [Q, K, D] share the work over item vectors [I, D].
 
     An interest that repeats an earlier one of its user is none of its own. All but the counts
-    are over the queries with two interests or more:
+    are over the queries with two interests or more, and a number of nothing is None:
 
     interests_per_query: mean number of different interests.
     target_share: [K], share of the targets that each interest scores best; top_share: [K], share
@@ -82,7 +82,7 @@ def interest_figures(users: Tensor, items: Tensor, ranking: Ranking, *, k: int) 
         "interests_per_query": _mean(torch.cat(counts)[torch.cat(several)]),
         "target_share": _shares(wins).tolist(),
         "top_share": _shares(shares.sum(0)).tolist(),
-        "effective_wins": float(effective_number(wins)) if wins.sum() else 0.0,
+        "effective_wins": float(effective_number(wins)) if wins.sum() else None,
         "effective_in_list": _mean(effective_number(listed)),
         "effective_rank": _mean(torch.cat(rank)),
         "cosine": _mean(torch.cat(cosine)),
@@ -101,10 +101,9 @@ def collapsed_interests(figures: dict[str, Any]) -> RunWarning | None:
             ("effective_wins", "by targets won"),
             ("effective_in_list", f"in a user's top {figures['k']}"),
         ):
-            if figures[name] < LEAST_EFFECTIVE:
-                found.append(
-                    f"effective number {figures[name]:.3f} {text} (limit {LEAST_EFFECTIVE})"
-                )
+            value = figures[name]
+            if value is not None and value < LEAST_EFFECTIVE:
+                found.append(f"effective number {value:.3f} {text} (limit {LEAST_EFFECTIVE})")
     if not found:
         return None
     return RunWarning(
@@ -157,8 +156,8 @@ def _shares(weights: Tensor) -> Tensor:
     return weights / weights.sum(-1, keepdim=True).clamp(min=torch.finfo(weights.dtype).tiny)
 
 
-def _mean(values: Tensor) -> float:
-    return float(values.double().mean()) if len(values) else 0.0
+def _mean(values: Tensor) -> float | None:
+    return float(values.double().mean()) if len(values) else None
 
 
 def _blocks(ranking: Ranking, cells: int) -> list[slice]:

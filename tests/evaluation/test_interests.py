@@ -112,6 +112,20 @@ def test_a_target_that_cannot_be_ranked_is_won_by_nobody() -> None:
     assert found["target_share"] == [1, 0, 0]
 
 
+def test_a_number_of_nothing_is_none_and_no_alarm() -> None:
+    """No target can be ranked, all are cold, or no list has an item."""
+    found = figures([THREE, TWO], ranking([[3], [3]], [[0, 1], [0, 1]], missed=3))
+    assert found["effective_wins"] is None
+    assert found["effective_in_list"] == 2
+    assert collapsed_interests(found) is None
+    found = figures([THREE, TWO], ranking([[3], [0]], [[-1, -1], [-1, -1]]))
+    assert (found["effective_in_list"], found["top_share"]) == (None, [0, 0, 0])
+    assert collapsed_interests(found) is None
+    alone = figures([ONE], ranking([[0]], [[0, 1]]))
+    empty = ("interests_per_query", "effective_wins", "effective_rank", "cosine")
+    assert [alone[name] for name in empty] == [None] * 4
+
+
 def test_a_number_of_nothing_is_printed_as_a_dash() -> None:
     found = figures([THREE], ranking([[0]], [[0, 1]]))
     empty = ("effective_wins", "effective_in_list", "effective_rank", "cosine")
