@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from rechub_cli.data.cells import show
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.filters import FilterOptions
+from rechub_cli.data.parquet import ALLOWED
 from rechub_cli.data.readers import AUTO, ColumnNames, SideTable, read_memory, read_table
 from rechub_cli.errors import DataError
 
@@ -52,10 +54,10 @@ def load_interactions(
         )
     else:
         raw = read_memory(
-            _arrow(source),
+            _arrow(source, "the interactions"),
             columns=columns,
-            items=None if items is None else _arrow(items),
-            users=None if users is None else _arrow(users),
+            items=None if items is None else _arrow(items, "the item table"),
+            users=None if users is None else _arrow(users, "the user table"),
             filters=filters,
         )
     return prepare(
@@ -76,7 +78,51 @@ def _path(table: Any) -> str | Path:
     return table
 
 
-def _arrow(source: Any) -> pa.Table:
+def _arrow(source: Any, what: str) -> pa.Table:
     if isinstance(source, pa.Table):
         return source
-    return pa.Table.from_pandas(source, preserve_index=False)
+    if isinstance(source, str | Path):
+        raise DataError(
+            f"{what} is the path {str(source)!r}, but the interactions are in memory; read it "
+            "first, or give paths for all"
+        )
+    import pandas as pd  # noqa: PLC0415 - a third of a second
+
+    if not isinstance(source, pd.DataFrame):
+        raise DataError(
+            f"{what}: found a {type(source).__name__}; allowed: a pandas DataFrame, an Arrow table "
+            "or a path"
+        )
+    for name in source.columns[source.columns.duplicated()]:
+        raise DataError(f"{what}: several columns are named {name!r}; rename all but one")
+    try:
+        return pa.Table.from_pandas(source, preserve_index=False)
+    except pa.ArrowException:
+        for name in source.columns:
+            _refuse_mixed_cells(source[name].to_list(), what, name)
+        raise
+
+
+def _refuse_mixed_cells(cells: list[Any], what: str, name: str) -> None:
+    """Raise DataError for the first cell that no type holds together with those before it."""
+    if _fit_together(cells):
+        return
+    fit, count = 0, len(cells)
+    while count - fit > 1:
+        middle = (fit + count) // 2
+        fit, count = (middle, count) if _fit_together(cells[:middle]) else (fit, middle)
+    cell = cells[count - 1]
+    kinds = sorted({type(other).__name__ for other in cells})
+    raise DataError(
+        f"{what}, row {count}, column {name!r}: {show(cell)} is of type {type(cell).__name__}, and "
+        f"the column has {', '.join(kinds)}; a column holds one type: {ALLOWED['feature']} (ids "
+        "become text by .astype(str))"
+    )
+
+
+def _fit_together(cells: list[Any]) -> bool:
+    try:
+        pa.array(cells, from_pandas=True)
+    except pa.ArrowException:
+        return False
+    return True

@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from rechub_cli.data.filters import FilterOptions
+from rechub_cli.data.load import load_interactions
 from rechub_cli.data.readers import ColumnNames, SideTable, read_table
 from rechub_cli.errors import DataError
 
@@ -290,3 +292,44 @@ def test_side_table_errors(tmp_path: Path, content: str, key: str | None, fragme
     (tmp_path / "i.csv").write_text(content)
     message = failure(tmp_path / "e.csv", items=SideTable(tmp_path / "i.csv", key))
     assert fragment in message
+
+
+@pytest.mark.parametrize(
+    ("columns", "tables", "start"),
+    [
+        (
+            {"user_id": [1, 2, None, "x", "y"], "item_id": [1] * 5},
+            {},
+            "the interactions, row 4, column 'user_id': 'x' is of type str, and the column has ",
+        ),
+        (
+            {"user_id": ["x", 1], "item_id": [1, 2]},
+            {},
+            "the interactions, row 2, column 'user_id': 1 is of type int, and the column has int,",
+        ),
+        (
+            {"user_id": [1], "item_id": [1]},
+            {"items": pd.DataFrame({"item_id": [1, 2], "tag": [["a"], "b"]})},
+            "the item table, row 2, column 'tag': 'b' is of type str, and the column has list, str",
+        ),
+        (
+            {"user_id": [1], "item_id": [1]},
+            {"items": "items.parquet"},
+            "the item table is the path 'items.parquet', but the interactions are in memory;",
+        ),
+        (
+            {"user_id": [1], "item_id": [1]},
+            {"users": [1, 2]},
+            "the user table: found a list; allowed: a pandas DataFrame, an Arrow table or a path",
+        ),
+        (
+            {"user_id": [1], "item_id": [1]},
+            {"users": pd.DataFrame([[1, 2]], columns=["user_id", "user_id"])},
+            "the user table: several columns are named 'user_id'",
+        ),
+    ],
+)
+def test_tables_in_memory(columns: dict[str, Any], tables: dict[str, Any], start: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load_interactions(pd.DataFrame(columns), **tables)
+    assert str(caught.value).startswith(start)
