@@ -25,6 +25,39 @@ def read(batch: Batch, name: str) -> Tensor:
     return batch[name]
 
 
+def read_values(
+    batch: Batch, feature: Feature, name: str | None = None, *, lead: tuple[int, ...] = (1,)
+) -> Tensor:
+    """Values under ``name`` (None: the feature's): numbers float32, or ids int64.
+
+    lead: how many axes may stand before those of one value: 1 ([B]), 2 ([B, L]).
+    Raises RechubError where they are missing, of another shape, or ids that are no integers.
+    """
+    name = name or feature.name
+    values = read(batch, name)
+    many = isinstance(feature, SequenceFeature)
+    if values.dim() - many not in lead:
+        needed = [f"[{', '.join([*'BL'[:axes], *'G'[:many]])}]" for axes in lead]
+        hint = " (values.squeeze(-1))" if values.shape[-1:] == (1,) else ""
+        raise RechubError(
+            f"{name}: the batch's values have the shape {list(values.shape)}; needed: "
+            f"{' or '.join(needed)}{hint}"
+        )
+    return values.float() if isinstance(feature, DenseFeature) else integers(values, name)
+
+
+def integers(values: Tensor, name: str) -> Tensor:
+    """int64. Raises RechubError for what are no integers."""
+    if values.dtype == torch.int64:
+        return values
+    if values.dtype == torch.bool or values.is_floating_point() or values.is_complex():
+        raise RechubError(
+            f"{name}: the batch's values are of type {str(values.dtype).removeprefix('torch.')}; "
+            "needed: integers (values.long() where they are whole)"
+        )
+    return values.long()
+
+
 def length_mask(lengths: Tensor, width: int) -> Tensor:
     """bool [..., width]: which of the right-padded positions are real. lengths: int64 [...]."""
     return torch.arange(width, device=lengths.device) < lengths.unsqueeze(-1)
@@ -35,7 +68,7 @@ def lengths_of(batch: Batch, feature: SequenceFeature, name: str | None = None) 
     name = name or feature.name
     given = batch.get(f"{name}_length")
     if given is not None:
-        return given
+        return integers(given, f"{name}_length")
     if feature.padding_idx is None:
         raise RechubError(
             f"the batch lacks {name}_length: give the lengths, or declare padding_idx in {name}"
@@ -123,14 +156,15 @@ class ConcatEncoder(nn.Module):
         )
         self.out_dim = sum(f.embed_dim for f in features)
 
-    def forward(self, batch: Batch) -> Tensor:
-        parts = [self._one(batch, f) for f in self.features]
+    def forward(self, batch: Batch, lead: tuple[int, ...] = (1,)) -> Tensor:
+        """lead: see read_values."""
+        parts = [self._one(batch, f, lead) for f in self.features]
         return torch.cat(parts, dim=-1)
 
-    def _one(self, batch: Batch, feature: Feature) -> Tensor:
-        values = read(batch, feature.name)
+    def _one(self, batch: Batch, feature: Feature, lead: tuple[int, ...]) -> Tensor:
+        values = read_values(batch, feature, lead=lead)
         if isinstance(feature, DenseFeature):
-            column = values.float().unsqueeze(-1)  # [B, 1]
+            column = values.unsqueeze(-1)  # [B, 1]
             if feature.embed_dim == 1:
                 return column
             projected: Tensor = self.dense[module_key(feature.name)](column)
@@ -160,22 +194,27 @@ class ItemEncoder(nn.Module):
                 nn.init.xavier_uniform_(layer.weight)
                 self.project[module_key(feature.name)] = layer
 
-    def forward(self, batch: Batch, names: Mapping[str, str] | None = None) -> Tensor:
-        """names: item feature -> the batch's key; features without a key are left out."""
+    def forward(
+        self, batch: Batch, names: Mapping[str, str] | None = None, lead: tuple[int, ...] = (1,)
+    ) -> Tensor:
+        """names: item feature -> the batch's key; features without a key are left out.
+
+        lead: see read_values.
+        """
         total: Tensor | None = None
         for feature in self.features:
             name = feature.name if names is None else names.get(feature.name)
             if name is None:
                 continue
-            part = self._one(batch, feature, name)
+            part = self._one(batch, feature, name, lead)
             total = part if total is None else total + part
         assert total is not None
         return total
 
-    def _one(self, batch: Batch, feature: Feature, name: str) -> Tensor:
-        values = read(batch, name)
+    def _one(self, batch: Batch, feature: Feature, name: str, lead: tuple[int, ...]) -> Tensor:
+        values = read_values(batch, feature, name, lead=lead)
         if isinstance(feature, DenseFeature):
-            part = values.float().unsqueeze(-1)
+            part = values.unsqueeze(-1)
         elif isinstance(feature, SequenceFeature):
             part = self.tables.pooled(feature, values, lengths_of(batch, feature, name))
         else:

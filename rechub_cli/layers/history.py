@@ -17,7 +17,7 @@ from rechub_cli.layers.embedding import (
     EmbeddingTables,
     ItemEncoder,
     lengths_of,
-    read,
+    read_values,
 )
 from rechub_cli.layers.past import PastItems, vectors_at
 
@@ -30,6 +30,11 @@ def history_lengths(batch: Batch, history: Sequence[HistoryColumn]) -> Tensor:
     return lengths_of(batch, history[0].feature)
 
 
+def _lead(batch: Batch) -> tuple[int, ...]:
+    """Axes of a history column before those of a value: [M] distinct items, or else [B, L]."""
+    return (1,) if HISTORY_INDEX in batch else (2,)
+
+
 class HistoryEncoder(nn.Module):
     """The past items as vectors, by the encoder that reads the candidates."""
 
@@ -39,7 +44,7 @@ class HistoryEncoder(nn.Module):
         self.names = {c.item_feature.name: c.feature.name for c in history}
 
     def forward(self, batch: Batch) -> PastItems:
-        return PastItems(self.encoder(batch, self.names), batch.get(HISTORY_INDEX))
+        return PastItems(self.encoder(batch, self.names, _lead(batch)), batch.get(HISTORY_INDEX))
 
 
 class ColumnEncoder(nn.Module):
@@ -58,7 +63,7 @@ class ColumnEncoder(nn.Module):
     def _one(self, batch: Batch, column: HistoryColumn) -> Tensor:
         feature, item_feature = column.feature, column.item_feature
         assert not isinstance(item_feature, DenseFeature)
-        ids = read(batch, feature.name)
+        ids = read_values(batch, item_feature, feature.name, lead=_lead(batch))
         if isinstance(item_feature, SequenceFeature):
             lengths = lengths_of(batch, item_feature, feature.name)
             return self.tables.pooled(item_feature, ids, lengths)

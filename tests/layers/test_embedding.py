@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from rechub_cli.errors import RechubError
-from rechub_cli.features import SequenceFeature
-from rechub_cli.layers.embedding import EmbeddingTables
+from rechub_cli.features import DenseFeature, HistoryColumn, SequenceFeature, SparseFeature
+from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
+from rechub_cli.layers.history import HISTORY_INDEX, ColumnEncoder, HistoryEncoder
 
 IDS = torch.tensor([[[3, 1, 1], [2, 0, 0]], [[0, 0, 0], [4, 4, 9]]])  # 9 stands behind the length
 LENGTHS = torch.tensor([[3, 1], [0, 2]])
@@ -57,3 +58,60 @@ def test_an_id_beyond_the_vocabulary_is_named(beyond: int) -> None:
     feature, made = tables("mean")
     with pytest.raises(RechubError, match=r"genres: ids .* allowed: 0\.\.5"):
         made.pooled(feature, torch.tensor([[beyond, 1]]), torch.tensor([2]))
+
+
+MIXED = (
+    SparseFeature("id", 6, embed_dim=2),
+    SequenceFeature("tags", 6, embed_dim=2),
+    DenseFeature("price"),
+)
+ROWS = {
+    "id": torch.tensor([1, 2, 5]),
+    "tags": torch.tensor([[1, 2], [3, 0], [0, 0]]),
+    "tags_length": torch.tensor([2, 1, 0]),
+    "price": torch.tensor([0.5, 1.5, -1.0]),
+}
+
+
+@pytest.mark.parametrize("encoder", [ConcatEncoder, ItemEncoder])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"id": ROWS["id"].float()}, "id: .* of type float32; needed: integers"),
+        ({"id": ROWS["id"].bool()}, "id: .* of type bool; needed: integers"),
+        ({"id": ROWS["id"].view(3, 1)}, r"id: .* \[3, 1\]; needed: \[B\] \(values.squeeze"),
+        ({"price": ROWS["price"].view(3, 1)}, r"price: .* shape \[3, 1\]; needed: \[B\] \("),
+        ({"tags": ROWS["id"]}, r"tags: .* shape \[3\]; needed: \[B, G\]$"),
+        ({"tags": ROWS["tags"].float()}, "tags: .* of type float32"),
+        ({"tags_length": ROWS["price"]}, "tags_length: .* of type float32"),
+    ],
+)
+def test_values_of_another_shape_or_type_are_named(
+    encoder: type[ConcatEncoder | ItemEncoder], changes: Batch, message: str
+) -> None:
+    made = encoder(EmbeddingTables(MIXED), MIXED)
+    assert made(ROWS).shape[0] == 3
+    with pytest.raises(RechubError, match=message):
+        made({**ROWS, **changes})
+
+
+def test_a_history_of_another_shape_is_named() -> None:
+    column = HistoryColumn(SequenceFeature("history", 6, embed_dim=2, shared_with="id"), MIXED[0])
+    tables = EmbeddingTables(MIXED[:1])
+    encoders = (
+        HistoryEncoder(ItemEncoder(tables, MIXED[:1]), [column]),
+        ColumnEncoder(tables, [column]),
+    )
+    index = {HISTORY_INDEX: torch.tensor([[0, 1]])}
+    for encoder in encoders:
+        with pytest.raises(RechubError, match=r"history: .* shape \[2\]; needed: \[B, L\]"):
+            encoder({"history": torch.tensor([1, 2])})
+        with pytest.raises(RechubError, match=r"history: .* shape \[1, 2\]; needed: \[B\]"):
+            encoder({"history": torch.tensor([[1, 2]]), **index})
+
+
+@pytest.mark.parametrize("kind", [torch.int16, torch.int32, torch.uint8])
+def test_integers_of_any_width_are_ids(kind: torch.dtype) -> None:
+    made = ConcatEncoder(EmbeddingTables(MIXED), MIXED)
+    narrow = {name: t if t.is_floating_point() else t.to(kind) for name, t in ROWS.items()}
+    assert torch.equal(made(narrow), made(ROWS))

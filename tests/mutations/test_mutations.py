@@ -77,8 +77,8 @@ MUTATIONS = (
         "youtube_dnn", "softmax axis", HISTORY, "softmax(scores, dim=-1)", "softmax(scores, dim=0)"
     ),
     Mutation(
-        "youtube_dnn", "detach", HISTORY, "PastItems(self.encoder(batch, self.names),",
-        "PastItems(self.encoder(batch, self.names).detach(),",
+        "youtube_dnn", "detach", HISTORY, "(batch, self.names, _lead(batch)),",
+        "(batch, self.names, _lead(batch)).detach(),",
     ),
     Mutation("youtube_dnn", "alignment", HISTORY, *RECENT),
     Mutation("youtube_dnn", "temperature", BASE, *SCORES, CONTRACT),

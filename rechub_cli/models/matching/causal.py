@@ -88,7 +88,7 @@ class CausalUserTower(nn.Module):
                 f"training windows of {past.width} places, and the model reads max_len="
                 f"{self.max_len}: make the model with max_len={past.width}, or the windows shorter"
             )
-        return self._end(self.sequence(*self._window(past, batch)), batch)
+        return self._end(self.sequence(*self._window(past, batch)), batch, lead=(1, 2))
 
     def _window(self, past: PastItems, batch: Batch) -> tuple[Tensor, Tensor]:
         past, lengths = recent_window(
@@ -96,9 +96,9 @@ class CausalUserTower(nn.Module):
         )
         return past.expand(), lengths
 
-    def _end(self, hidden: Tensor, batch: Batch) -> Tensor:
+    def _end(self, hidden: Tensor, batch: Batch, lead: tuple[int, ...] = (1,)) -> Tensor:
         if self.profile is not None:
-            profile = self.project(self.profile(batch))
+            profile = self.project(self.profile(batch, lead))
             hidden = hidden + (profile.unsqueeze(1) if profile.dim() == 2 else profile)
         out: Tensor = self.end(hidden)
         return out
