@@ -16,6 +16,7 @@ from torch import Tensor
 from rechub_cli.data.batches import ITEM_STEP, TrainBatch, distinct, replace_by_oov, round_up
 from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
+from rechub_cli.layers.embedding import read
 from rechub_cli.layers.rows import rows_at
 from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.full_softmax import Excluded, full_softmax
@@ -202,13 +203,13 @@ class RowObjective:
         if given is None:
             return positives, features[item_id] == own
         columns = given if isinstance(given, dict) else {item_id: given}
-        shape = columns[item_id].shape
+        shape = read(columns, item_id).shape
         flat = {name: t.flatten(0, 1) for name, t in columns.items()}
         vectors = self.towers.items(flat)
         return vectors.view(*shape, -1), columns[item_id] == own
 
     def _check(self, features: dict[str, Tensor], label: Tensor) -> None:
-        rows = len(features[self.towers.model.schema.item_features[0].name])
+        rows = len(read(features, self.towers.model.schema.item_features[0].name))
         if label.shape != (rows,):
             raise RechubError(
                 f"the labels have shape {list(label.shape)}; needed: [{rows}], one a row"

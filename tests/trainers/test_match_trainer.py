@@ -103,6 +103,8 @@ def test_given_negatives_replace_the_other_rows(as_dict: bool) -> None:
         (lambda f, y: (f, y * 2), "mode 0 .* allows 0..1"),
         (lambda f, y: ({**f, "age": [1.0] * 8}, y), "a feature is a list"),
         (lambda f, y: f, "yields dict; needed"),
+        (lambda f, y: ({"age": f["age"]}, y), "the batch lacks the feature 'item_id'; it has"),
+        (lambda f, y: ({**f, "item_id": f["item_id"].view(-1, 1)}, y), r"item_id: .* \[8, 1\]"),
     ],
 )
 def test_wrong_rows_are_named(change: object, message: str) -> None:
