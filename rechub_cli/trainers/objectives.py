@@ -215,6 +215,11 @@ class RowObjective:
                 f"the labels have shape {list(label.shape)}; needed: [{rows}], one a row"
             )
         if self.mode == "pointwise":
+            if NEGATIVES_KEY in features:
+                raise RechubError(
+                    f"the batch has {NEGATIVES_KEY}, which mode 0 (pointwise) does not read: each "
+                    "row there is one item with its label; use mode 1 or 2, or leave it out"
+                )
             if bool(((label < 0) | (label > 1)).any()):
                 raise RechubError(
                     f"labels run from {label.min().item()} to {label.max().item()}; "

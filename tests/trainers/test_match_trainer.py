@@ -104,6 +104,7 @@ def test_given_negatives_replace_the_other_rows(as_dict: bool) -> None:
         (lambda f, y: ({**f, "age": [1.0] * 8}, y), "a feature is a list"),
         (lambda f, y: f, "yields dict; needed"),
         (lambda f, y: ({"age": f["age"]}, y), "the batch lacks the feature 'item_id'; it has"),
+        (lambda f, y: ({**f, "neg_items": f["item_id"]}, y), "neg_items, which mode 0 .pointwise"),
         (lambda f, y: ({**f, "item_id": f["item_id"].view(-1, 1)}, y), r"item_id: .* \[8, 1\]"),
     ],
 )
