@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from rechub_cli._version import __version__
 
 if TYPE_CHECKING:
+    from rechub_cli.data.dataset import SplitOptions
+    from rechub_cli.data.encode import FeatureOptions
+    from rechub_cli.data.filters import FilterOptions
     from rechub_cli.data.load import load_interactions
+    from rechub_cli.errors import ConfigError, DataError, RechubError
     from rechub_cli.features import DenseFeature, FeatureSchema, SequenceFeature, SparseFeature
     from rechub_cli.models.matching.comirec_dr import ComirecDR
     from rechub_cli.models.matching.comirec_sa import ComirecSA
@@ -37,6 +41,12 @@ _HOMES = {
     "DenseFeature": "features",
     "SequenceFeature": "features",
     "FeatureSchema": "features",
+    "FeatureOptions": "data.encode",
+    "FilterOptions": "data.filters",
+    "SplitOptions": "data.dataset",
+    "RechubError": "errors",
+    "ConfigError": "errors",
+    "DataError": "errors",
     "load_interactions": "data.load",
     "load_run": "runs",
 }
@@ -59,6 +69,12 @@ __all__ = [
     "__version__",
     "load_interactions",
     "load_run",
+    "FeatureOptions",
+    "FilterOptions",
+    "SplitOptions",
+    "RechubError",
+    "ConfigError",
+    "DataError",
 ]
 
 
