@@ -30,15 +30,16 @@ def export_towers(
     model = model.to("cpu")
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}")
     metadata = {f"fingerprint.{key}": marks[key] for key in ("config", "data", "protocol")}
-    names = ("user_tower.onnx", "item_tower.onnx")
     try:
         for tower in ("user", "item"):
             export_tower(model, scratch / f"{tower}_tower.onnx", tower=tower, metadata=metadata)
         parity = compare_towers(model, data, scratch)
         check_parity(parity, tolerance=tolerance, min_overlap=min_overlap)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            os.replace(scratch / name, folder / name)
+        # Weights of their own come before the file that reads them.
+        files = sorted(scratch.iterdir(), reverse=True)
+        for file in files:
+            os.replace(file, folder / file.name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return parity.to_json(), [folder / name for name in names]
+    return parity.to_json(), [folder / file.name for file in files]

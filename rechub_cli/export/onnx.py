@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 import torch
+from onnx.external_data_helper import set_external_data, write_external_data_tensors
 from torch import Tensor, nn
 
 from rechub_cli.errors import ConfigError
@@ -19,6 +21,10 @@ from rechub_cli.suggest import did_you_mean
 
 OPSET = 20
 OUTPUT = {"user": "user_vector", "item": "item_vector"}
+ONE_FILE = 2**31 - 2**20
+"""Weights of more bytes stand in a file of their own: protobuf, graph included, ends at 2 GiB."""
+SMALL = 1024
+"""Tensors of fewer bytes stay in the graph, where shapes are inferred from them."""
 
 
 class _Positional(nn.Module):
@@ -41,7 +47,8 @@ def export_tower(
 
     Inputs: see contract.tower_inputs. Output: ``user_vector`` float32 [B, D] or [B, K, D], or
     ``item_vector`` [B, D]; a plain inner product of the two ranks. metadata: string pairs added
-    to the model's own (model, similarity, temperature, vocab sizes). The file appears whole.
+    to the model's own (model, similarity, temperature, vocab sizes). The file appears whole;
+    weights of 2 GiB and more stand beside it in ``NAME.data``.
     """
     if tower not in TOWERS:
         raise ConfigError(
@@ -58,11 +65,26 @@ def export_tower(
         **(metadata or {}),
     }
     onnx.helper.set_model_props(proto, dict(sorted(pairs.items())))
-    onnx.checker.check_model(proto, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(proto.SerializeToString(deterministic=True))
-    os.replace(fresh, path)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
+        for file in _write(proto, Path(scratch) / path.name):
+            os.replace(file, path.with_name(file.name))
+
+
+def _write(proto: onnx.ModelProto, path: Path) -> list[Path]:
+    """Write and check the model at ``path``. Returns its files, the model last."""
+    weights = path.with_name(f"{path.name}.data")
+    sizes = {tensor.name: len(tensor.raw_data) for tensor in proto.graph.initializer}
+    large = sum(sizes.values()) > ONE_FILE
+    if large:
+        for tensor in proto.graph.initializer:
+            if sizes[tensor.name] >= SMALL:
+                set_external_data(tensor, weights.name)
+        weights.touch()  # onnx itself would make a file that its owner alone may read
+        write_external_data_tensors(proto, str(path.parent))
+    path.write_bytes(proto.SerializeToString(deterministic=True))
+    onnx.checker.check_model(str(path), full_check=True)
+    return [weights, path] if large else [path]
 
 
 def _trace(model: MatchingModel, specs: list[InputSpec], tower: str) -> onnx.ModelProto:

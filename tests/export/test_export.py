@@ -15,6 +15,7 @@ import torch
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
 from rechub_cli.export import bundle
+from rechub_cli.export import onnx as writer
 from rechub_cli.export.onnx import export_tower
 from rechub_cli.export.parity import Parity, check_parity
 from rechub_cli.trainers.checkpoint import load_checkpoint, save_checkpoint
@@ -75,6 +76,25 @@ def test_two_processes_write_equal_bytes(tmp_path: Path) -> None:
             env={**os.environ, "PYTHONPATH": str(root)},
         )
     assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_weights_beyond_protobuf_stand_in_a_file_of_their_own(
+    tiny: MatchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = make_model("mind", tiny), tmp_path / "export"
+    monkeypatch.setattr(writer, "ONE_FILE", 1024)
+    for _ in range(2):  # the second time over the files of the first
+        parity, files = bundle.export_towers(
+            model, tiny, folder, marks=MARKS, tolerance=1e-4, min_overlap=0.999
+        )
+        assert parity["overlap"] == 1.0
+        assert [file.name for file in files] == [
+            f"{side}_tower.onnx{end}" for side in ("user", "item") for end in (".data", "")
+        ]
+        assert sorted(folder.iterdir()) == sorted(files)
+        assert len({file.stat().st_mode for file in files}) == 1
+    export_tower(model, tmp_path / "u.onnx", tower="user")
+    assert onnx.load(tmp_path / "u.onnx").graph == onnx.load(folder / "user_tower.onnx").graph
 
 
 def test_wrong_mode_is_named(tiny: MatchData, tmp_path: Path) -> None:
