@@ -87,7 +87,11 @@ def print_result(
     print_queries(console, "test", metrics["queries"]["test"])
     if "interests" in metrics:
         print_interests(console, "test", metrics["interests"])
-    for file in files:
-        console.print(f"wrote {file}")
+    print_files(console, files)
     for warning in warnings:
         console.print(str(warning), markup=False)
+
+
+def print_files(console: Console, files: Sequence[Path]) -> None:
+    for file in files:
+        console.print(f"wrote {file}")

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from rechub_cli.commands.printout import print_data, print_result, print_samples
+from rechub_cli.commands.printout import print_data, print_files, print_result, print_samples
 from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.demo import DemoWorld
+from rechub_cli.errors import GateError
 from rechub_cli.evaluation.compare import SPLITS, baseline_metrics, rank_scorer
 from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model
@@ -50,7 +51,7 @@ def run(
     overrides: Sequence[str] = (),
     recipe: Path | None = None,
 ) -> None:
-    """Train, rank beside both baselines, export, and write the run directory.
+    """Train, rank beside both baselines, write the run directory, and export.
 
     recipe: the YAML file of the recipe that the config came from, to hold the figures against.
     """
@@ -72,30 +73,26 @@ def run(
         None if recipe is None else judge(recipe, config, data.about.identity, metrics["test"])
     )
     warnings = find_warnings(config, trainer, data, metrics, verdict)
-    marks = fingerprint(config, data)
-    parity, towers = export(config, model, data, run_dir / "export", marks=marks)
-    measured = {
-        "epochs": len(epochs),
-        "train_seconds": round(seconds, 2),
-        "total_seconds": round(time.perf_counter() - started, 2),
-        "peak_memory_mib": peak_memory_mib(),
+    manifest = {
+        **describe_run(config, data),
+        "fingerprint": fingerprint(config, data),
+        "recipe": None if verdict is None else asdict(verdict),
+        "parity": None,
+        "sanity": trainer.figures | {"unseen_targets": unseen_shares(data)},
+        "warnings": [asdict(warning) for warning in warnings],
+        "measured": {"epochs": len(epochs), "train_seconds": round(seconds, 2), **usage(started)},
     }
-    write_json(
-        run_dir / MANIFEST,
-        {
-            **describe_run(config, data),
-            "fingerprint": marks,
-            "recipe": None if verdict is None else asdict(verdict),
-            "parity": parity,
-            "sanity": trainer.figures | {"unseen_targets": unseen_shares(data)},
-            "warnings": [asdict(warning) for warning in warnings],
-            "measured": measured,
-        },
-    )
-    files = [run_dir / METRICS, run_dir / "checkpoints" / "best", *towers, run_dir / MANIFEST]
+    write_json(run_dir / MANIFEST, manifest)  # finished, whatever becomes of the export
+    files = [run_dir / METRICS, run_dir / "checkpoints" / "best", run_dir / MANIFEST]
     print_result(console, config, metrics, files, warnings)
     if verdict is not None and not verdict.shortfall():
         console.print(str(verdict))
+    manifest["parity"], towers = export(
+        config, model, data, run_dir / "export", marks=manifest["fingerprint"]
+    )
+    manifest["measured"] |= usage(started)
+    write_json(run_dir / MANIFEST, manifest)
+    print_files(console, towers)
 
 
 def export(
@@ -104,14 +101,16 @@ def export(
     """Write and prove the towers, where the config wants any: their parity and files."""
     if not isinstance(config.export, TowersExport):
         return None, []
-    return export_towers(
-        model,
-        data,
-        folder,
-        marks=marks,
-        tolerance=config.export.tolerance,
-        min_overlap=config.export.min_overlap,
-    )
+    tolerance, min_overlap = config.export.tolerance, config.export.min_overlap
+    try:
+        return export_towers(
+            model, data, folder, marks=marks, tolerance=tolerance, min_overlap=min_overlap
+        )
+    except GateError as error:
+        raise GateError(
+            f"{error}. All else of the run is finished; `rechub export run={folder.parent}` writes "
+            "them with another tolerance or min_overlap"
+        ) from None
 
 
 def describe_run(config: RunConfig, data: MatchData) -> dict[str, Any]:
@@ -222,6 +221,12 @@ def unseen_shares(data: MatchData) -> dict[str, float]:
     """Share of each split's targets without a training event."""
     counts = {name: data.unseen_targets(name) for name in SPLITS}
     return {name: unseen / max(number, 1) for name, (unseen, number) in counts.items()}
+
+
+def usage(started: float) -> dict[str, Any]:
+    """What the process has taken so far. started: of time.perf_counter."""
+    seconds = round(time.perf_counter() - started, 2)
+    return {"total_seconds": seconds, "peak_memory_mib": peak_memory_mib()}
 
 
 def peak_memory_mib() -> int:

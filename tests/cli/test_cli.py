@@ -129,6 +129,20 @@ def test_export_fails_by_its_gate(run: Path, tmp_path: Path) -> None:
     assert not (copy / "export").exists()
 
 
+def test_a_run_whose_export_fails_is_finished(tmp_path: Path) -> None:
+    words = ("model=dssm", "export.tolerance=1e-12", "hydra.run.dir=run")
+    done = rechub("train", *words, *SMALL, cwd=tmp_path, code=1)
+    assert "vectors differ by" in done.stderr
+    assert f"`rechub export run={tmp_path / 'run'}`" in done.stderr
+    assert "popularity (floor)" in done.stdout
+    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert manifest["parity"] is None
+    assert manifest["measured"]["epochs"] == 1
+    rechub("evaluate", "run=run", cwd=tmp_path)
+    rechub("export", "run=run", cwd=tmp_path)
+    assert (tmp_path / "run" / "export" / "user_tower.onnx").exists()
+
+
 def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(run, copy)
