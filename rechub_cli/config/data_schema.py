@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from rechub_cli.config.node import Count, Node, Share, refuse
+from rechub_cli.data.split_rules import split_rules
 
 
 class SplitConfig(Node):
@@ -17,21 +18,7 @@ class SplitConfig(Node):
 
     @model_validator(mode="after")
     def _no_idle_option(self) -> SplitConfig:
-        needs = {"time": ("time",), "valid_share": ("time", "user"), "test_share": ("time", "user")}
-        refuse(
-            *(
-                (
-                    getattr(self, key) is not None and self.method not in methods,
-                    f"{key}|is ignored by method={self.method}; it works with method="
-                    f"{' or '.join(methods)}",
-                )
-                for key, methods in needs.items()
-            ),
-            (
-                self.time is not None and self.test_share is not None,
-                "test_share|is ignored beside a given time; set one of the two",
-            ),
-        )
+        refuse(*split_rules(**self.model_dump()))
         return self
 
 

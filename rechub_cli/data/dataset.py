@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from rechub_cli.data.interactions import (
 )
 from rechub_cli.data.known import any_known
 from rechub_cli.data.raw import About, RawData
+from rechub_cli.data.split_rules import METHODS, split_rules
 from rechub_cli.data.splits import (
     Queries,
     Split,
@@ -34,16 +36,32 @@ from rechub_cli.data.splits import (
 from rechub_cli.data.vocabulary import FIRST
 from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import DataError
+from rechub_cli.trainers.rules import check, check_known
+
+HELD_OUT = ("valid", "test")
 
 
 @dataclass(frozen=True)
 class SplitOptions:
-    """method: leave_one_out, time, user or given; the others as in conf/data/table.yaml."""
+    """method: leave_one_out, time, user or given; the others as in conf/data/table.yaml, but that
+    time is a number in the unit of the data.
+
+    Raises ConfigError on another method, and on what the method would ignore.
+    """
 
     method: str = "leave_one_out"
     time: int | None = None
     valid_share: float | None = None
     test_share: float | None = None
+
+    def __post_init__(self) -> None:
+        check_known("method", self.method, METHODS)
+        whole = self.time is None or isinstance(self.time, Integral)
+        check(
+            self,
+            *split_rules(**vars(self)),
+            (not whole, "time|is no whole number, in the unit of the data's timestamps"),
+        )
 
 
 @dataclass
@@ -126,6 +144,8 @@ class MatchData:
         )
 
     def queries(self, name: str) -> Queries:
+        """Those of a split. name: valid or test; ConfigError for another."""
+        check_known("split", name, HELD_OUT)
         return self.split.valid if name == "valid" else self.split.test
 
     def unseen_targets(self, name: str) -> tuple[int, int]:
@@ -150,7 +170,7 @@ class MatchData:
             out["tied_timestamps"] = int(same.sum())
             last = data.offsets[1:][np.diff(data.offsets) >= 2] - 2
             out["users_with_tied_last"] = int(same[last].sum())
-        for name in ("valid", "test"):
+        for name in HELD_OUT:
             out[f"{name}_cold_targets"] = self.unseen_targets(name)[0]
         return out
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -12,7 +14,7 @@ from rechub_cli.data.dataset import SplitOptions, make_split, training_events
 from rechub_cli.data.interactions import Interactions, index_raw
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.splits import given_split, leave_one_out, time_split, user_split
-from rechub_cli.errors import DataError
+from rechub_cli.errors import ConfigError, DataError
 
 
 def interactions(
@@ -105,6 +107,24 @@ def test_given_split_by_hand() -> None:
         given_split(interactions([1, 1], ["a", "b"], None, ["train", "test"]))
     with pytest.raises(DataError, match=r"data\.columns\.split"):
         given_split(interactions([1], ["a"]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "tiem"}, "method='tiem'; allowed: leave_one_out, .* Did you mean 'time'"),
+        ({"test_share": 0.3}, "test_share=0.3 is ignored by method=leave_one_out; .*time or user"),
+        ({"method": "user", "time": 7}, "time=7 is ignored by method=user"),
+        ({"method": "user", "valid_share": 2}, "valid_share=2 is not between the allowed 0 and 1"),
+        ({"method": "time", "time": 7, "test_share": 0.1}, "ignored beside a given time"),
+        ({"method": "time", "time": "2024-05-31"}, "time='2024-05-31' is no whole number"),
+    ],
+)
+def test_split_options_that_would_do_something_else_are_refused(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SplitOptions(**options)
 
 
 @given(

@@ -171,6 +171,11 @@ def test_unknown_monitor_is_named(tiny: MatchData) -> None:
         trainer.fit(tiny)
 
 
+def test_an_unknown_split_is_named_not_taken_for_test(tiny: MatchData) -> None:
+    with pytest.raises(ConfigError, match=r"split='tset'; allowed: valid, test\. Did .* 'test'"):
+        MatchTrainer(make_model("dssm", tiny), 2).evaluate(tiny, split="tset")
+
+
 def test_accumulated_batches_are_one_step() -> None:
     """Two half batches of one step move the weights as their mean gradient does."""
     big, small = quick_model(), quick_model()
