@@ -109,17 +109,20 @@ class MatchTrainer:
     ) -> list[EpochResult]:
         """Train, and leave the model at its best epoch.
 
+        Each call is a training of its own, from the weights as they are: optimizer, schedule,
+        epochs and the best of them start anew.
+
         train: data of ``load_interactions``, or any iterable of ``(features dict, label)``.
         valid: data whose validation queries pick the best epoch; None: those of ``train`` where
             it is such data, else the last epoch is the best.
 
-        Returns one EpochResult an epoch; what was wrong is in ``warnings``, and what was measured
-        for it in ``figures``. Raises GateError on a loss that is not finite.
+        Returns one EpochResult an epoch, also in ``history``; what was wrong is in ``warnings``,
+        and what was measured for it in ``figures``. Raises GateError on a loss that is not finite.
         """
         valid = train if valid is None and isinstance(train, MatchData) else valid
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
-        self.warnings = watch.warnings
+        self.warnings, self.history, self.figures = watch.warnings, [], {}
         optimizer = build_optimizer(self.model, self.optimizer_params)
         scheduler = build_schedule(
             optimizer,

@@ -151,6 +151,27 @@ def test_best_epoch_is_kept_and_patience_ends_it(tiny: MatchData, tmp_path: Path
     assert load_checkpoint(tmp_path / "checkpoints" / "last", again)["epoch"] == len(history)
 
 
+def test_a_second_fit_is_a_training_of_its_own(tiny: MatchData, tmp_path: Path) -> None:
+    model = make_model("dssm", tiny)
+    trainer = MatchTrainer(
+        model, 2, {"lr": 0.05}, 6, batch_size=16, patience=None, monitor="ndcg@5", run_dir=tmp_path
+    )
+    first = trainer.fit(tiny)
+    with torch.no_grad():  # so that no epoch of the second is as good as the first's best
+        for parameter in model.parameters():
+            parameter.normal_()
+    trainer.n_epoch = 3
+    second = trainer.fit(tiny)
+    assert (len(first), len(second)) == (6, 3)
+    assert trainer.history == second
+    assert max(r.metrics["ndcg@5"] for r in second) < max(r.metrics["ndcg@5"] for r in first)
+    best = max(second, key=lambda result: result.metrics["ndcg@5"])
+    assert (second[-1].best, second[-1].best_epoch) == (best.metrics["ndcg@5"], best.epoch)
+    assert trainer.evaluate(tiny, split="valid") == best.metrics
+    state = load_checkpoint(tmp_path / "checkpoints" / "best", make_model("dssm", tiny))
+    assert state["epoch"] == best.epoch
+
+
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
     tiny: MatchData, tmp_path: Path
 ) -> None:
