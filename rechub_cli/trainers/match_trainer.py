@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rechub_cli.data.dataset import MatchData
-from rechub_cli.errors import ConfigError, RechubError
+from rechub_cli.errors import ConfigError
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.suggest import did_you_mean
@@ -32,6 +32,7 @@ from rechub_cli.trainers.rules import check, clip_rule, lazy_sampler_rule
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
 from rechub_cli.trainers.towers import Towers
+from rechub_cli.trainers.updates import Updates
 from rechub_cli.trainers.watch import Watch, check_finite
 
 
@@ -112,7 +113,8 @@ class MatchTrainer:
         Each call is a training of its own, from the weights as they are: optimizer, schedule,
         epochs and the best of them start anew.
 
-        train: data of ``load_interactions``, or any iterable of ``(features dict, label)``.
+        train: data of ``load_interactions``, or any iterable of ``(features dict, label)`` that can
+            be read anew each epoch; without a length (len) there is no linear or cosine schedule.
         valid: data whose validation queries pick the best epoch; None: those of ``train`` where
             it is such data, else the last epoch is the best.
 
@@ -123,18 +125,12 @@ class MatchTrainer:
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
         self.warnings, self.history, self.figures = watch.warnings, [], {}
-        optimizer = build_optimizer(self.model, self.optimizer_params)
-        scheduler = build_schedule(
-            optimizer,
-            name=self.schedule,
-            warmup_steps=self.warmup_steps,
-            total_steps=self.n_epoch * -(-(steps.length or 1) // self.accumulate),
-        )
+        updates = self._updates(steps, watch)
         torch.manual_seed(self.seed)  # dropout
         self.reporter.start(n_epoch=self.n_epoch, steps=steps.length, monitor=self.monitor)
         best_tensors, reason = model_tensors(self.model), f"all {self.n_epoch} epochs done"
         for epoch in range(1, self.n_epoch + 1):
-            result = self._epoch(steps, watch, epoch, optimizer, scheduler, valid)
+            result = self._epoch(epoch, steps, watch, updates, valid)
             self.history.append(result)
             if result.best_epoch in (epoch, None):
                 best_tensors = model_tensors(self.model)
@@ -169,44 +165,42 @@ class MatchTrainer:
 
         export_tower(self.model, Path(path), tower=mode)
 
+    def _updates(self, steps: Steps, watch: Watch) -> Updates:
+        optimizer = build_optimizer(self.model, self.optimizer_params)
+        scheduler = build_schedule(
+            optimizer,
+            name=self.schedule,
+            warmup_steps=self.warmup_steps,
+            total_steps=steps.updates(n_epoch=self.n_epoch, accumulate=self.accumulate),
+        )
+        return Updates(
+            self.model,
+            optimizer,
+            scheduler,
+            watch.gradients,
+            clip_norm=self.clip_norm,
+            accumulate=self.accumulate,
+        )
+
     def _epoch(
-        self,
-        steps: Steps,
-        watch: Watch,
-        epoch: int,
-        optimizer: torch.optim.Optimizer,
-        scheduler: torch.optim.lr_scheduler.LambdaLR,
-        valid: MatchData | None,
+        self, epoch: int, steps: Steps, watch: Watch, updates: Updates, valid: MatchData | None
     ) -> EpochResult:
-        start, rows, count = time.perf_counter(), 0, 0
+        start, rows = time.perf_counter(), 0
         self.model.train()
-        optimizer.zero_grad(set_to_none=True)
-        for count, (loss, size) in enumerate(steps.losses(epoch), start=1):  # noqa: B007
+        for count, (loss, size) in enumerate(steps.losses(epoch), start=1):
             value = loss.item()
             check_finite(value, epoch=epoch, step=count, checkpoints=self.checkpoints)
-            (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
+            updates.add(loss)
             watch.loss(value)
-            if count % self.accumulate == 0 or count == steps.length:
-                watch.gradients.step()
-                self._step(optimizer, scheduler)
+            updates.step()
             rows += size
             self.reporter.step(epoch=epoch, step=count, loss=value, rows=rows)
-        if count == 0:
-            raise RechubError("the training data hold no batch")
+        updates.step(rest=True)
         seconds = time.perf_counter() - start
         mean, norms = watch.epoch()
         metrics = {} if valid is None else self.evaluate(valid, split="valid")
         best, best_epoch = self._best(epoch, metrics)
         return EpochResult(epoch, mean, rows / seconds, seconds, metrics, best, best_epoch, norms)
-
-    def _step(
-        self, optimizer: torch.optim.Optimizer, scheduler: torch.optim.lr_scheduler.LambdaLR
-    ) -> None:
-        if self.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad(set_to_none=True)
 
     def _best(self, epoch: int, metrics: dict[str, float]) -> tuple[float | None, int | None]:
         if not metrics:

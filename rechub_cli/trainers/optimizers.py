@@ -105,18 +105,26 @@ class Joined(torch.optim.Optimizer):
 
 
 def build_schedule(
-    optimizer: torch.optim.Optimizer, *, name: str, warmup_steps: int, total_steps: int
+    optimizer: torch.optim.Optimizer, *, name: str, warmup_steps: int, total_steps: int | None
 ) -> torch.optim.lr_scheduler.LambdaLR:
-    """Linear warm-up, then constant, or linear or cosine decay to 0 at ``total_steps``."""
+    """Linear warm-up, then constant, or linear or cosine decay to 0 at ``total_steps``.
+
+    total_steps: None where they are not known: then constant alone is possible.
+    """
     if name not in SCHEDULES:
         raise ConfigError(f"schedule.name={name!r}; allowed: {', '.join(SCHEDULES)}")
+    if total_steps is None and name != "constant":
+        raise ConfigError(
+            f"schedule={name!r} ends with the last step, and training data without a length (len) "
+            "do not say which that is: use 'constant', or give the data a length"
+        )
 
     def factor(step: int) -> float:
         if step < warmup_steps:
             return (step + 1) / warmup_steps
+        if total_steps is None or name == "constant":
+            return 1.0
         done = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
-        if name == "linear":
-            return 1.0 - done
-        return 0.5 * (1 + math.cos(math.pi * done)) if name == "cosine" else 1.0
+        return 1.0 - done if name == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

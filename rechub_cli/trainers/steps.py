@@ -46,6 +46,10 @@ class Steps:
     length: int | None
     probe: Probe
 
+    def updates(self, *, n_epoch: int, accumulate: int) -> int | None:
+        """The optimizer's steps in all epochs, where known; the rest of an epoch is one too."""
+        return None if self.length is None else n_epoch * -(-self.length // accumulate)
+
 
 def row_steps(
     train: Iterable[Any],
@@ -65,14 +69,26 @@ def row_steps(
     probe = RowProbe(objective)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
+        empty = True
         for item in train:
+            empty = False
             features, label = row_batch(item, device)
             probe.features, probe.label = features, label
             with towers.products():
                 found = objective(features, label)
             yield found, len(label)
+        if empty:
+            again = "they are read anew each epoch: give a list, a DataLoader or an IterableDataset"
+            raise RechubError(f"the training data hold no batch in epoch {epoch}; {again}")
 
-    return Steps(losses, len(train) if isinstance(train, Sized) else None, probe)
+    return Steps(losses, _length(train), probe)
+
+
+def _length(train: Iterable[Any]) -> int | None:
+    try:
+        return len(train) if isinstance(train, Sized) else None
+    except TypeError:  # so says a DataLoader over an IterableDataset
+        return None
 
 
 def catalogue_steps(

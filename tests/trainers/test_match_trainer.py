@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 import rechub_cli
 from rechub_cli.data.dataset import MatchData
@@ -17,6 +18,8 @@ from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 from rechub_cli.trainers.options import LossOptions, parse_mode
+from rechub_cli.trainers.reporter import Reporter
+from rechub_cli.trainers.watch import Watch
 from tests.contract.conftest import make_model
 
 Rows = list[tuple[dict[str, Tensor], Tensor]]
@@ -216,15 +219,44 @@ def test_accumulated_batches_are_one_step() -> None:
         torch.testing.assert_close(a, b)
 
 
+class Stream(IterableDataset[tuple[dict[str, Tensor], Tensor]]):
+    """The rows, without a length."""
+
+    def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+        return iter(rows(None))
+
+
+def test_a_stream_without_a_length_trains_as_its_rows_do() -> None:
+    """5 batches an epoch in steps of 3: the last step of an epoch takes what is left."""
+    streamed, listed = quick_model(), quick_model()
+    streamed.load_state_dict(listed.state_dict())
+    for model, source in ((streamed, Stream()), (listed, rows(None))):
+        loader = DataLoader(source, batch_size=13)  # type: ignore[arg-type]
+        MatchTrainer(model, 0, {"lr": 1e-2}, 2, accumulate=3).fit(loader)
+    for a, b in zip(streamed.parameters(), listed.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_what_a_stream_cannot_do_is_named() -> None:
+    loader = DataLoader(Stream(), batch_size=16)
+    for schedule in ("linear", "cosine"):
+        with pytest.raises(ConfigError, match=f"schedule='{schedule}' .* without a length"):
+            MatchTrainer(quick_model(), 0, n_epoch=2, schedule=schedule).fit(loader)
+    once = (batch for batch in list(loader))
+    with pytest.raises(RechubError, match="no batch in epoch 2; they are read anew each epoch"):
+        MatchTrainer(quick_model(), 0, n_epoch=2).fit(once)
+    with pytest.raises(RechubError, match="hold no batch in epoch 1"):
+        MatchTrainer(quick_model(), 0, n_epoch=2).fit([])
+
+
 def test_clipping_bounds_the_step(tiny: MatchData) -> None:
     model = make_model("dssm", tiny)
     before = [p.clone() for p in model.parameters()]
     trainer = MatchTrainer(model, 2, {"name": "sgd", "lr": 1.0}, 1, batch_size=1000, clip_norm=1e-3)
-    optimizer = build_optimizer(model, {"name": "sgd", "lr": 1.0})
-    schedule = build_schedule(optimizer, name="constant", warmup_steps=0, total_steps=1)
-    loss, _ = next(iter(trainer._steps(tiny).losses(1)))
-    loss.backward()  # type: ignore[no-untyped-call]
-    trainer._step(optimizer, schedule)
+    steps = trainer._steps(tiny)
+    updates = trainer._updates(steps, Watch(model, steps.probe, Reporter(), fresh=True))
+    updates.add(next(iter(steps.losses(1)))[0])
+    updates.step()
     moved = torch.cat([(a - b).flatten() for a, b in zip(before, model.parameters(), strict=True)])
     assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 
