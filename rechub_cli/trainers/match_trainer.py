@@ -28,7 +28,7 @@ from rechub_cli.trainers.options import (
     parse_mode,
 )
 from rechub_cli.trainers.reporter import EpochResult, Reporter
-from rechub_cli.trainers.rules import check, clip_rule, lazy_sampler_rule
+from rechub_cli.trainers.rules import check, clip_rule, lazy_sampler_rule, loop_rules, top_k_rule
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
 from rechub_cli.trainers.towers import Towers
@@ -80,25 +80,23 @@ class MatchTrainer:
         run_dir: Path | str | None = None,
         reporter: Reporter | None = None,
     ) -> None:
-        if n_epoch < 1:
-            raise ConfigError(f"n_epoch={n_epoch}; allowed: integers >= 1")
+        self.mode, self.step_options = parse_mode(mode), StepOptions(precision, compile)
+        self.n_epoch, self.batch_size, self.samples = n_epoch, batch_size, samples
+        self.patience, self.monitor, self.top_k = patience, monitor, top_k
+        self.schedule, self.warmup_steps, self.threads = schedule, warmup_steps, threads
+        self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
+        self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
+        self.optimizer = str(self.optimizer_params.get("name", "adam"))
+        check(self, *loop_rules(vars(self)), clip_rule(self.optimizer, clip_norm))
+        check_samples(model, samples)
+        self.loss, self.negatives = loss or DEFAULT_LOSS[self.mode], negatives
+        check_together(self.mode, self.loss, negatives or DEFAULT_NEGATIVES[self.mode])
+        self.mask_seen = mask_seen
         if threads is not None:
             torch.set_num_threads(threads)
         choose_matmul()
-        self.mode, self.step_options = parse_mode(mode), StepOptions(precision, compile)
         self.device = pick_device(device, self.step_options)
         self.model = model.to(self.device)
-        self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
-        self.optimizer = str(self.optimizer_params.get("name", "adam"))
-        check({"clip_norm": clip_norm}, clip_rule(self.optimizer, clip_norm))
-        self.n_epoch, self.batch_size, self.samples = n_epoch, batch_size, samples
-        check_samples(self.model, samples)
-        self.loss, self.negatives = loss or DEFAULT_LOSS[self.mode], negatives
-        check_together(self.mode, self.loss, negatives or DEFAULT_NEGATIVES[self.mode])
-        self.patience, self.monitor, self.top_k = patience, monitor, tuple(top_k)
-        self.mask_seen = mask_seen
-        self.schedule, self.warmup_steps = schedule, warmup_steps
-        self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
         self.checkpoints = None if run_dir is None else Path(run_dir) / "checkpoints"
         self.reporter = reporter or Reporter()
         self.history: list[EpochResult] = []
@@ -157,6 +155,7 @@ class MatchTrainer:
         """Metrics under exact full ranking; see evaluate_model."""
         mask = self.mask_seen if mask_seen is None else mask_seen
         top_k = top_k or self.top_k
+        check({"top_k": top_k}, top_k_rule(top_k))
         return evaluate_model(self.model, data, split=split, top_k=top_k, mask_seen=mask)[0]
 
     def export_onnx(self, path: Path | str, mode: str) -> None:

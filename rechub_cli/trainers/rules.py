@@ -6,7 +6,9 @@ is (it is broken, "key|what is wrong"). No torch here: the shell reads this befo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from typing import Any
 
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
@@ -22,6 +24,8 @@ PRECISIONS = ("fp32", "bf16")
 SAMPLES = ("auto", "windows", "prefixes")
 LAZY = OPTIMIZERS[-2:]
 """Optimizers under which a step touches only the rows of the tables that it has looked up."""
+
+MAX_TOP_K, MAX_SEED = 1_000_000, 2**31 - 1
 
 Rule = tuple[bool, str]
 
@@ -135,6 +139,34 @@ def lazy_sampler_rule(name: str, sampler: str) -> Rule:
         f"sampler|looks up every item at every step, which optimizer_params.name={name} is not "
         "for: use a sampler that draws, or name=adam",
     )
+
+
+def loop_rules(found: Mapping[str, Any]) -> list[Rule]:
+    """Which numbers a training loop can work with. found: name -> value."""
+    counts = ("n_epoch", "batch_size", "patience", "accumulate", "threads")
+    clip_norm, warmup_steps, seed = (found[k] for k in ("clip_norm", "warmup_steps", "seed"))
+    return [
+        *(
+            (found[key] is not None and not _whole(found[key], 1), f"{key}|is no integer >= 1")
+            for key in counts
+        ),
+        top_k_rule(found["top_k"]),
+        (not _whole(warmup_steps, 0), "warmup_steps|is no integer >= 0"),
+        (clip_norm is not None and not clip_norm > 0, "clip_norm|is not above 0"),
+        (not _whole(seed, 0, MAX_SEED), f"seed|is no integer in the allowed 0..{MAX_SEED}"),
+    ]
+
+
+def top_k_rule(top_k: object) -> Rule:
+    cut_offs = list(top_k) if isinstance(top_k, Iterable) else []
+    fine = bool(cut_offs) and all(_whole(k, 1, MAX_TOP_K) for k in cut_offs)
+    return (not fine, f"top_k|is no sequence of integers in the allowed 1..{MAX_TOP_K}")
+
+
+def _whole(value: object, least: int, most: int | None = None) -> bool:
+    if not isinstance(value, Integral):
+        return False
+    return least <= int(value) and (most is None or int(value) <= most)
 
 
 def compile_rule(compiled: bool, device: str) -> Rule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -193,6 +194,39 @@ def test_unknown_monitor_is_named(tiny: MatchData) -> None:
     trainer = MatchTrainer(make_model("dssm", tiny), 2, n_epoch=1, monitor="ndgc@10")
     with pytest.raises(ConfigError, match="Did you mean 'ndcg@10'"):
         trainer.fit(tiny)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_epoch": 0}, "n_epoch=0 is no integer >= 1"),
+        ({"batch_size": 0}, "batch_size=0 is no integer >= 1"),
+        ({"patience": 0}, "patience=0 is no integer >= 1"),
+        ({"accumulate": 0}, "accumulate=0 is no integer >= 1"),
+        ({"accumulate": 2.5}, "accumulate=2.5 is no integer >= 1"),
+        ({"threads": 0}, "threads=0 is no integer >= 1"),
+        ({"warmup_steps": -1}, "warmup_steps=-1 is no integer >= 0"),
+        ({"clip_norm": 0.0}, "clip_norm=0.0 is not above 0"),
+        ({"clip_norm": -1.0}, "clip_norm=-1.0 is not above 0"),
+        ({"clip_norm": float("nan")}, "clip_norm=nan is not above 0"),
+        ({"seed": -1}, r"seed=-1 is no integer in the allowed 0\.\.2147483647"),
+        ({"top_k": (0, 10)}, r"top_k=\(0, 10\) is no sequence of integers in the allowed 1\.\."),
+        ({"top_k": ()}, r"top_k=\(\) is no sequence"),
+        ({"top_k": 10}, "top_k=10 is no sequence"),
+        ({"top_k": (10**11,)}, "top_k=.* is no sequence"),
+        ({"seed": -1, "accumulate": 0}, "accumulate=0 .*\nseed=-1 "),
+    ],
+)
+def test_numbers_that_a_loop_cannot_work_with_are_named(
+    options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MatchTrainer(quick_model(), **options)
+
+
+def test_wrong_cut_offs_of_an_evaluation_are_named(tiny: MatchData) -> None:
+    with pytest.raises(ConfigError, match=r"top_k=\[0\] is no sequence"):
+        MatchTrainer(make_model("dssm", tiny), 2).evaluate(tiny, top_k=[0])
 
 
 def test_an_unknown_split_is_named_not_taken_for_test(tiny: MatchData) -> None:
