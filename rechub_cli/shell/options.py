@@ -72,7 +72,7 @@ def keys_of(file: Path, prefix: str = "") -> list[Key]:
             continue
         indent = len(line) - len(line.lstrip())
         name, _, rest = bare.partition(":")
-        value, _, comment = rest.strip().partition("  # ")
+        value, _, comment = (part.strip() for part in rest.partition("  # "))
         while stack and stack[-1][0] >= indent:
             stack.pop()
         dotted = ".".join([*(n for _, n in stack), name])

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from rechub_cli.shell.options import Key
+from rechub_cli.shell.options import Key, keys_of
 from tests.cli.process import ENV, ROOT, python, rechub
 
 MODELS = sorted(file.stem for file in (ROOT / "conf" / "model").glob("*.yaml"))
+FILES = sorted((ROOT / "conf").rglob("*.yaml"))
 VERBS = ("train", "evaluate", "export", "models", "check", "estimate", "data", "completion")
 
 
@@ -47,6 +49,24 @@ def test_every_verb_has_help(verb: str, tmp_path: Path) -> None:
     text = rechub(verb, "--help", cwd=tmp_path).stdout
     assert f"rechub {verb}" in text
     assert verb in rechub("--help", cwd=tmp_path).stdout
+
+
+def test_keys_below_a_commented_key_are_shown_whole(tmp_path: Path) -> None:
+    text = rechub("evaluate", "--help", cwd=tmp_path).stdout
+    for part in ("diversity.category=null", "diversity.factors=[]", "data.path=null"):
+        assert f"  {part} " in text
+    assert "diversity=" not in text
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_key_that_is_shown_exists(file: Path) -> None:
+    values = yaml.safe_load(file.read_text())
+    for key in keys_of(file):
+        node = values
+        for step in key.name.split("."):
+            assert step in node, key.name
+            node = node[step]
+        assert not isinstance(node, dict), key.name
 
 
 def test_help_and_completion_import_nothing_heavy(tmp_path: Path) -> None:
@@ -97,6 +117,7 @@ def test_choices_are_read_from_the_comment(comment: str, default: str, expected:
         ("rechub train data=table data.path=", []),
         ("rechub estimate trainer.thr", ["trainer.threads="]),
         ("rechub evaluate ma", ["mask_seen="]),
+        ("rechub evaluate diversity.c", ["diversity.category="]),
         ("rechub evaluate split=", ["split=test", "split=valid"]),
         ("rechub data ", ["ml_100k", "ml_1m", "amazon_beauty"]),
         ("rechub train rec", ["recipe="]),
