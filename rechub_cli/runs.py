@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import platform
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from rechub_cli._version import __version__
 from rechub_cli.config.data_schema import DemoData, OrderedSplit
-from rechub_cli.config.resolve import load_config, to_yaml
+from rechub_cli.config.resolve import load_config, to_yaml, with_absolute_paths
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.sources import load_tables
 from rechub_cli.errors import ConfigError, DataError, RechubError
+from rechub_cli.fingerprint import data_hash
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import default_dropouts
 from rechub_cli.registry import build_model, find_model
@@ -38,7 +34,6 @@ CONFIG, OVERRIDES, METRICS, EPOCHS, MANIFEST = (
     "metrics.jsonl",
     "run.json",
 )
-LIBRARIES = ("torch", "numpy", "pyarrow", "onnx", "onnxruntime")
 
 
 @dataclass(frozen=True)
@@ -118,34 +113,55 @@ def make_model(config: RunConfig, data: MatchData) -> MatchingModel:
     )
 
 
-def load_run(folder: Path | str, *, data_path: str | None = None) -> Run:
+def load_run(
+    folder: Path | str,
+    *,
+    data_path: str | None = None,
+    items_path: str | None = None,
+    users_path: str | None = None,
+) -> Run:
     """Read a run's config, data and best checkpoint.
 
-    data_path: where the data are now; None: where the run read them. The vocabulary is fitted
-    on the same training rows again, so the data must be those of the run.
+    data_path, items_path, users_path: where the data and their side tables are now; None: where
+    the run read them. The vocabulary is fitted on the same training rows again, so the data must
+    be those of the run.
 
     Raises RechubError where the folder is no run, or where the data are not the run's.
     """
     folder = Path(folder)
-    config = load_config(folder / CONFIG)
-    if data_path is not None:
-        if isinstance(config.data, DemoData):
-            raise ConfigError("data.path: the run's data are the demo's, which have no path")
-        moved = config.data.model_copy(update={"path": str(Path(data_path).absolute())})
-        config = config.model_copy(update={"data": moved})
+    config = _moved(load_config(folder / CONFIG), data_path, items=items_path, users=users_path)
     data, world = load_data(config)
     manifest = read_json(folder / MANIFEST)
     found, wanted = data_hash(data), manifest["fingerprint"]["data"]
     if found != wanted:
         raise DataError(
             f"{folder}: the data are not those of the run (hash {found[:12]}, then {wanted[:12]}): "
-            "restore them, or name their place in data.path"
+            "restore them, or name their place in data.path (data.items.path, data.users.path)"
         )
     model = make_model(config, data)
     choose_matmul()  # scores are then those of the run, to the bit
     load_checkpoint(folder / "checkpoints" / "best", model)
     model.eval()
     return Run(folder, config, data, model, world)
+
+
+def _moved(config: RunConfig, path: str | None, **sides: str | None) -> RunConfig:
+    """The config with its data, or tables of items or users, elsewhere; None: where they were.
+
+    Raises ConfigError for what the run does not read.
+    """
+    changes: dict[str, Any] = {} if path is None else {"path": path}
+    if path is not None and isinstance(config.data, DemoData):
+        raise ConfigError("data.path: the run's data are the demo's, which have no path")
+    for name, place in sides.items():
+        if place is None:
+            continue
+        side = getattr(config.data, name, None)
+        if side is None or side.path is None:
+            raise ConfigError(f"data.{name}.path={place!r}: the run reads no such table: leave out")
+        changes[name] = side.model_copy(update={"path": place})
+    moved = config.data.model_copy(update=changes)
+    return with_absolute_paths(config.model_copy(update={"data": moved}))
 
 
 def read_json(path: Path) -> Any:
@@ -177,69 +193,3 @@ def start_run(folder: Path, config: RunConfig, overrides: Sequence[str]) -> None
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(to_yaml(config))
     (folder / OVERRIDES).write_text("".join(f"- {json.dumps(o)}\n" for o in overrides))
-
-
-def data_hash(data: MatchData) -> str:
-    """SHA-256 of the encoded events, features and split: what the model can see."""
-    digest = hashlib.sha256()
-    interactions, split = data.interactions, data.split
-    arrays: list[Any] = [interactions.offsets, interactions.items, split.train_end]
-    arrays += [a for q in (split.valid, split.test) for a in (q.user, q.history_end, q.target_end)]
-    tables = (data.encoded.user, data.encoded.item, data.encoded.event)
-    arrays += [t[name].numpy() for t in tables for name in sorted(t)]
-    for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    for name, vocabulary in sorted(data.encoded.vocabularies.items()):
-        digest.update(name.encode())
-        for value in vocabulary.values.to_pylist():
-            digest.update(f"{value!r},".encode())
-    return digest.hexdigest()
-
-
-def text_hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def protocol(config: RunConfig, data: MatchData, **changes: Any) -> dict[str, Any]:
-    """How the figures were measured: split, filters, candidates, seen items, ties."""
-    filters = {} if isinstance(config.data, DemoData) else config.data.filters.model_dump()
-    return {
-        "split": data.split.protocol,
-        "filters": filters,
-        "rating_threshold": getattr(config.data, "rating_threshold", None),
-        "ranking": "full",
-        "candidates": "all",
-        "mask_seen": config.evaluation.mask_seen,
-        "ties": "against",
-        "top_k": config.evaluation.top_k,
-        **changes,
-    }
-
-
-def fingerprint(config: RunConfig, data: MatchData) -> dict[str, Any]:
-    """What the figures follow from; no time, path or memory is in it."""
-    plain = config.model_dump(mode="json")
-    for node in (plain["data"], *(plain["data"].get(k, {}) for k in ("items", "users"))):
-        node.pop("path", None)
-    plain["data"].pop("cache", None)
-    return {
-        "config": text_hash(plain),
-        "data": data_hash(data),
-        "protocol": text_hash(protocol(config, data)),
-        "seed": config.seed,
-        "threads": config.trainer.threads,
-        "precision": config.trainer.precision,
-        "versions": {
-            "rechub": __version__,
-            "python": platform.python_version(),
-            **{name: _version(name) for name in LIBRARIES},
-        },
-    }
-
-
-def _version(name: str) -> str:
-    try:
-        return re.sub(r"\+.*", "", version(name))
-    except PackageNotFoundError:
-        return "absent"

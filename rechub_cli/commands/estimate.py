@@ -30,9 +30,10 @@ from rechub_cli.errors import GateError
 from rechub_cli.evaluation.compare import baseline_metrics
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.export.bundle import export_towers
+from rechub_cli.fingerprint import fingerprint
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import result_console
-from rechub_cli.runs import fingerprint, load_data, make_model, optimizer_params
+from rechub_cli.runs import load_data, make_model, optimizer_params
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.loading import batch_rows
 from rechub_cli.trainers.options import StepOptions

@@ -27,8 +27,9 @@ from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model, model_scorer
 from rechub_cli.evaluation.slices import metrics_by
 from rechub_cli.evaluation.unseen import query_counts
+from rechub_cli.fingerprint import protocol, text_hash
 from rechub_cli.progress import result_console
-from rechub_cli.runs import Run, load_run, protocol, text_hash, write_json
+from rechub_cli.runs import Run, load_run, write_json
 from rechub_cli.trainers.sanity import RunWarning
 
 CANDIDATES_A_PLACE = 10
@@ -36,7 +37,12 @@ CANDIDATES_A_PLACE = 10
 
 def run(config: EvaluateConfig) -> None:
     """Rank, print beside both baselines, and write ``evaluations/<protocol hash>.json``."""
-    done = load_run(config.run, data_path=config.data["path"])
+    done = load_run(
+        config.run,
+        data_path=config.data.path,
+        items_path=config.data.items.path,
+        users_path=config.data.users.path,
+    )
     torch.set_num_threads(done.config.trainer.threads)
     top_k = config.top_k or done.config.evaluation.top_k
     mask = done.config.evaluation.mask_seen if config.mask_seen is None else config.mask_seen

@@ -14,7 +14,12 @@ from rechub_cli.runs import MANIFEST, load_run, read_json
 
 def run(config: ExportRunConfig) -> None:
     """Export from the best checkpoint into the run's ``export`` folder."""
-    done = load_run(config.run, data_path=config.data["path"])
+    done = load_run(
+        config.run,
+        data_path=config.data.path,
+        items_path=config.data.items.path,
+        users_path=config.data.users.path,
+    )
     torch.set_num_threads(done.config.trainer.threads)
     parity, files = export_towers(
         done.model,

@@ -22,6 +22,7 @@ from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.evaluation.unseen import query_counts
 from rechub_cli.export.bundle import export_towers
+from rechub_cli.fingerprint import fingerprint, protocol
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import ConsoleReporter, result_console
 from rechub_cli.recipes import Verdict, judge
@@ -29,11 +30,9 @@ from rechub_cli.runs import (
     EPOCHS,
     MANIFEST,
     METRICS,
-    fingerprint,
     load_data,
     make_model,
     optimizer_params,
-    protocol,
     start_run,
     write_json,
 )

@@ -108,6 +108,18 @@ class DiversityConfig(Node):
         return self
 
 
+class SidePlace(Node):
+    path: str | None
+
+
+class DataPlaces(Node):
+    """Where the data of a run are now."""
+
+    path: str | None
+    items: SidePlace
+    users: SidePlace
+
+
 class EvaluateConfig(Node):
     """`rechub evaluate`: rank a finished run again."""
 
@@ -118,7 +130,7 @@ class EvaluateConfig(Node):
     candidates: Literal["all", "trained"]
     by: list[Literal["history_length", "popularity"]]
     diversity: DiversityConfig
-    data: dict[Literal["path"], str | None]
+    data: DataPlaces
 
 
 class ExportRunConfig(Node):
@@ -127,4 +139,4 @@ class ExportRunConfig(Node):
     run: str
     tolerance: Annotated[float, Field(gt=0)]
     min_overlap: Annotated[float, Field(ge=0, le=1)]
-    data: dict[Literal["path"], str | None]
+    data: DataPlaces

@@ -247,6 +247,13 @@ def test_a_table_of_one_s_own(tmp_path: Path) -> None:
     moved = tmp_path / "moved"
     (tmp_path / "events").rename(moved)
     rechub("evaluate", f"run={run}", cwd=tmp_path, code=2)
-    (moved / "1.parquet").unlink()
+    (tmp_path / "items.parquet").rename(tmp_path / "goods.parquet")
     done = rechub("evaluate", f"run={run}", "data.path=moved", cwd=tmp_path, code=2)
+    assert "items.parquet" in done.stderr
+    places = ("data.path=moved", "data.items.path=goods.parquet")
+    rechub("evaluate", f"run={run}", *places, cwd=tmp_path)
+    done = rechub("evaluate", f"run={run}", "data.users.path=x", cwd=tmp_path, code=2)
+    assert "data.users.path='x': the run reads no such table" in done.stderr
+    (moved / "1.parquet").unlink()
+    done = rechub("evaluate", f"run={run}", *places, cwd=tmp_path, code=2)
     assert "not those of the run" in done.stderr

@@ -243,7 +243,8 @@ def words(folder: Path, kept: str) -> list[str]:
 def test_a_run_has_one_fingerprint_with_and_without(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rechub_cli.runs import fingerprint, load_data
+    from rechub_cli.fingerprint import fingerprint
+    from rechub_cli.runs import load_data
 
     monkeypatch.setenv("RECHUB_CACHE", str(folder / "home"))
     marks = []
