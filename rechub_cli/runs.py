@@ -20,11 +20,11 @@ from rechub_cli.data.demo import DemoWorld
 from rechub_cli.data.encode import FeatureOptions
 from rechub_cli.data.sources import load_tables
 from rechub_cli.errors import ConfigError, DataError, RechubError
-from rechub_cli.fingerprint import data_hash
+from rechub_cli.fingerprint import fingerprint
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import default_dropouts
 from rechub_cli.registry import build_model, find_model
-from rechub_cli.trainers.checkpoint import load_checkpoint
+from rechub_cli.trainers.checkpoint import find_checkpoint, load_checkpoint
 from rechub_cli.trainers.device import choose_matmul
 
 CONFIG, OVERRIDES, METRICS, EPOCHS, MANIFEST = (
@@ -38,13 +38,18 @@ CONFIG, OVERRIDES, METRICS, EPOCHS, MANIFEST = (
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run, read again. world: the demo's law, where its data are the demo's."""
+    """A run, read again. fingerprint: of the run, or, where it was not finished, of what was read.
+
+    world: the demo's law, where its data are the demo's. notes: what to know of the run.
+    """
 
     folder: Path
     config: RunConfig
     data: MatchData
     model: MatchingModel
     world: DemoWorld | None
+    fingerprint: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def load_data(config: RunConfig) -> tuple[MatchData, DemoWorld | None]:
@@ -122,6 +127,8 @@ def load_run(
 ) -> Run:
     """Read a run's config, data and best checkpoint.
 
+    A run that was stopped, or that is still training, is read once it has finished an epoch; its
+    ``notes`` say so, and nothing holds its data against those it was trained on.
     data_path, items_path, users_path: where the data and their side tables are now; None: where
     the run read them. The vocabulary is fitted on the same training rows again, so the data must
     be those of the run.
@@ -129,20 +136,27 @@ def load_run(
     Raises RechubError where the folder is no run, or where the data are not the run's.
     """
     folder = Path(folder)
+    best = folder / "checkpoints" / "best"
     config = _moved(load_config(folder / CONFIG), data_path, items=items_path, users=users_path)
+    stopped = not (folder / MANIFEST).exists() and find_checkpoint(best) is not None
+    wanted = None if stopped else read_json(folder / MANIFEST)["fingerprint"]
     data, world = load_data(config)
-    manifest = read_json(folder / MANIFEST)
-    found, wanted = data_hash(data), manifest["fingerprint"]["data"]
-    if found != wanted:
+    found = fingerprint(config, data)
+    if wanted is not None and found["data"] != wanted["data"]:
         raise DataError(
-            f"{folder}: the data are not those of the run (hash {found[:12]}, then {wanted[:12]}): "
-            "restore them, or name their place in data.path (data.items.path, data.users.path)"
+            f"{folder}: the data are not those of the run (hash {found['data'][:12]}, then "
+            f"{wanted['data'][:12]}): restore them, or name their place in data.path "
+            "(data.items.path, data.users.path)"
         )
     model = make_model(config, data)
     choose_matmul()  # scores are then those of the run, to the bit
-    load_checkpoint(folder / "checkpoints" / "best", model)
+    epoch = load_checkpoint(best, model)["epoch"]
     model.eval()
-    return Run(folder, config, data, model, world)
+    note = (
+        f"the run was not finished ({MANIFEST} is missing): this is epoch {epoch}, the best it "
+        "came to, and whether the data are still those it was trained on is not known"
+    )
+    return Run(folder, config, data, model, world, wanted or found, (note,) if stopped else ())
 
 
 def _moved(config: RunConfig, path: str | None, **sides: str | None) -> RunConfig:
@@ -169,7 +183,9 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
-        raise RechubError(f"{path} is missing: {path.parent} is no finished run") from None
+        raise RechubError(
+            f"{path} is missing: {path.parent} is no finished run, nor has it finished an epoch"
+        ) from None
     except ValueError as error:
         raise RechubError(f"{path} is damaged: {error}") from None
 

@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from rechub_cli.commands.printout import print_files, print_notes
 from rechub_cli.commands.tables import (
     plain_table,
     print_interests,
@@ -56,10 +57,14 @@ def run(config: EvaluateConfig) -> None:
         **_asked(config),
     )
     found = {"protocol": how, **measure(config, done, top_k=top_k, mask_seen=mask)}
+    if done.notes:
+        found["notes"] = list(done.notes)
     path = Path(config.run) / "evaluations" / f"{text_hash(how)[:16]}.json"
     write_json(path, found)
-    print_result(result_console(), config, done, found, top_k=top_k)
-    result_console().print(f"wrote {path}")
+    console = result_console()
+    print_notes(console, done.notes)
+    print_result(console, config, done, found, top_k=top_k)
+    print_files(console, [path])
 
 
 def measure(

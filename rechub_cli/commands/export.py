@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
+from rechub_cli.commands.printout import print_files, print_notes
 from rechub_cli.config.schema import ExportRunConfig
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.progress import result_console
-from rechub_cli.runs import MANIFEST, load_run, read_json
+from rechub_cli.runs import load_run
 
 
 def run(config: ExportRunConfig) -> None:
@@ -21,18 +22,18 @@ def run(config: ExportRunConfig) -> None:
         users_path=config.data.users.path,
     )
     torch.set_num_threads(done.config.trainer.threads)
+    console = result_console()
+    print_notes(console, done.notes)
     parity, files = export_towers(
         done.model,
         done.data,
         Path(config.run) / "export",
-        marks=read_json(Path(config.run) / MANIFEST)["fingerprint"],
+        marks=done.fingerprint,
         tolerance=config.tolerance,
         min_overlap=config.min_overlap,
     )
-    console = result_console()
     console.print(
         f"parity: largest difference {parity['max_difference']:.1e}, top-10 overlap "
         f"{parity['overlap']:.4f} on {parity['rows']} held-out rows"
     )
-    for file in files:
-        console.print(f"wrote {file}")
+    print_files(console, files)

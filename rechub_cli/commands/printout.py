@@ -36,8 +36,7 @@ def print_data(console: Console, data: MatchData) -> None:
         )
     shares = (f"{name} {_share(*data.unseen_targets(name))}" for name in SPLITS)
     console.print(f"targets never seen in training: {', '.join(shares)}")
-    for note in (*data.about.notes, *data.split.notes, *data.encoded.notes):
-        console.print(f"note: {note}")
+    print_notes(console, (*data.about.notes, *data.split.notes, *data.encoded.notes))
     for side, features in (
         ("user", data.encoded.schema.user_features),
         ("item", data.encoded.schema.item_features),
@@ -90,6 +89,11 @@ def print_result(
     print_files(console, files)
     for warning in warnings:
         console.print(str(warning), markup=False)
+
+
+def print_notes(console: Console, notes: Sequence[str]) -> None:
+    for note in notes:
+        console.print(f"note: {note}")
 
 
 def print_files(console: Console, files: Sequence[Path]) -> None:

@@ -66,15 +66,19 @@ def save_checkpoint(folder: Path, model: nn.Module, state: dict[str, Any]) -> No
     shutil.rmtree(old, ignore_errors=True)
 
 
+def find_checkpoint(folder: Path) -> Path | None:
+    """Where the checkpoint ``folder`` can be read; None where there is none."""
+    # A kill between the two renames of ``save_checkpoint`` leaves the old one aside.
+    aside = folder.with_name(f".{folder.name}.old")
+    return next((place for place in (folder, aside) if place.exists()), None)
+
+
 def load_checkpoint(folder: Path, model: nn.Module) -> dict[str, Any]:
     """Fill the model from a checkpoint folder and return its state.
 
     Raises RechubError where it is missing, cut short or of another model.
     """
-    if not folder.exists():
-        # A kill between the two renames of ``save_checkpoint`` leaves the old one aside.
-        aside = folder.with_name(f".{folder.name}.old")
-        folder = aside if aside.exists() else folder
+    folder = find_checkpoint(folder) or folder
     try:
         tensors = load_file(folder / TENSORS)
         state: dict[str, Any] = json.loads((folder / STATE).read_text())

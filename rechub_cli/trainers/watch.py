@@ -13,6 +13,7 @@ import torch
 
 from rechub_cli.errors import GateError
 from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.trainers.checkpoint import find_checkpoint
 from rechub_cli.trainers.gradients import GradientNorms
 from rechub_cli.trainers.probes import Probe, undisturbed
 from rechub_cli.trainers.reporter import Reporter
@@ -90,10 +91,11 @@ class Watch:
 
 
 def check_finite(loss: float, *, epoch: int, step: int, checkpoints: Path | None) -> None:
-    """Raise GateError for a loss that is not finite. checkpoints: where the last epoch is kept."""
+    """Raise GateError for a loss that is not finite. checkpoints: where the epochs are kept."""
     if math.isfinite(loss):
         return
-    kept = "" if checkpoints is None else f" The last full epoch is in {checkpoints}."
+    best = None if checkpoints is None else find_checkpoint(checkpoints / "best")
+    kept = "" if best is None else f" The best full epoch is in {best}."
     raise GateError(
         f"the loss is {loss} at epoch {epoch}, step {step}: lower optimizer_params.lr, set "
         f"clip_norm, or raise temperature.{kept}"

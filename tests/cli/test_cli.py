@@ -143,6 +143,27 @@ def test_a_run_whose_export_fails_is_finished(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "export" / "user_tower.onnx").exists()
 
 
+def test_a_stopped_run_is_read_from_its_best_epoch(run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(run, copy)
+    for name in ("run.json", "metrics.json", "export/user_tower.onnx"):
+        (copy / name).unlink()
+    (copy / "checkpoints" / "best").rename(copy / "checkpoints" / ".best.old")
+    done = rechub("evaluate", f"run={copy}", cwd=tmp_path, env={"COLUMNS": "1000"})
+    assert "note: the run was not finished (run.json is missing): this is epoch 1" in done.stdout
+    (file,) = (copy / "evaluations").glob("*.json")
+    found = json.loads(file.read_text())
+    assert found["test"] == json.loads((run / "metrics.json").read_text())["test"]
+    assert "not finished" in found["notes"][0]
+    done = rechub("export", f"run={copy}", cwd=tmp_path)
+    assert "note: the run was not finished" in done.stdout
+    name = "export/user_tower.onnx"
+    assert (copy / name).read_bytes() == (run / name).read_bytes()
+    shutil.rmtree(copy / "checkpoints")
+    done = rechub("evaluate", f"run={copy}", cwd=tmp_path, code=2)
+    assert "no finished run, nor has it finished an epoch" in done.stderr
+
+
 def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(run, copy)

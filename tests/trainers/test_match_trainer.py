@@ -181,11 +181,16 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
 ) -> None:
     model = make_model("youtube_dnn", tiny)
     trainer = MatchTrainer(model, 2, {"lr": 0.01}, 3, batch_size=16, run_dir=tmp_path)
+    broken = make_model("youtube_dnn", tiny)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(torch.nan)
+    with pytest.raises(GateError, match=r"raise temperature\.$"):  # there is no checkpoint yet
+        MatchTrainer(broken, 2, {"lr": 0.01}, 3, batch_size=16, run_dir=tmp_path).fit(tiny)
     trainer.fit(tiny)
     good = (tmp_path / "checkpoints" / "last" / "model.safetensors").read_bytes()
     with torch.no_grad():
         next(model.parameters()).fill_(torch.nan)
-    with pytest.raises(GateError, match=r"loss is nan at epoch 1, step 1.*checkpoints"):
+    with pytest.raises(GateError, match=r"loss is nan at epoch 1, step 1.*checkpoints/best"):
         trainer.fit(tiny)
     assert (tmp_path / "checkpoints" / "last" / "model.safetensors").read_bytes() == good
 
