@@ -13,6 +13,8 @@ from rechub_cli.layers.history import last_items, recent_positions
 from rechub_cli.layers.past import PastItems
 
 INITIAL_STD = 0.1
+MAX_POWER = 62
+"""2^62 is the last power of 2 that an int64 can be held against; no history is as long."""
 
 
 def init_near_identity(maps: Tensor) -> None:
@@ -38,7 +40,7 @@ def squash(z: Tensor) -> Tensor:
 def interest_counts(lengths: Tensor, num_interests: int) -> Tensor:
     """K' = clamp(floor(log2 L), 1, K), int64 [B]."""
     counts = torch.ones_like(lengths)
-    for k in range(2, num_interests + 1):
+    for k in range(2, min(num_interests, MAX_POWER) + 1):
         counts = counts + (lengths >= 2**k)
     return counts
 

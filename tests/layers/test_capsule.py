@@ -1,11 +1,11 @@
-"""Where the routings of MIND and ComiRec-DR start."""
+"""How many interests a history has, and where their routings start."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from rechub_cli.layers.capsule import CapsuleRouting, PositionalRouting
+from rechub_cli.layers.capsule import CapsuleRouting, PositionalRouting, interest_counts
 from rechub_cli.layers.past import PastItems
 
 ITEMS = torch.nn.functional.normalize(
@@ -29,3 +29,10 @@ def test_interests_start_near_the_items_of_the_history() -> None:
     for layer in (capsules, positional):
         assert abs(start(layer) - 1.25**-0.5) < 0.02
     assert not torch.equal(positional.maps[0, 0], positional.maps[0, 1])
+
+
+def test_interests_follow_the_logarithm_of_the_length() -> None:
+    lengths = torch.tensor([0, 1, 3, 4, 7, 8, 10_000])
+    assert interest_counts(lengths, 3).tolist() == [1, 1, 1, 2, 2, 3, 3]
+    # 64 may be asked for, and 2^63 is no int64.
+    assert interest_counts(lengths, 64).tolist() == [1, 1, 1, 2, 2, 3, 13]
