@@ -12,7 +12,9 @@ from rechub_cli.config.data_schema import DataConfig
 from rechub_cli.config.model_schema import CausalParams, ModelConfig
 from rechub_cli.config.node import Node, Positive, refuse
 from rechub_cli.config.trainer_schema import TrainerUnion
+from rechub_cli.trainers.rules import MAX_TOP_K
 
+CutOffs = Annotated[list[Annotated[int, Field(ge=1, le=MAX_TOP_K)]], Field(min_length=1)]
 METRICS = ("recall", "hr", "ndcg", "mrr", "precision", "coverage")
 
 
@@ -39,7 +41,7 @@ class NoExport(Node):
 
 
 class EvaluationConfig(Node):
-    top_k: Annotated[list[Positive], Field(min_length=1)]
+    top_k: CutOffs
     mask_seen: bool
 
 
@@ -125,7 +127,7 @@ class EvaluateConfig(Node):
 
     run: str
     split: Literal["valid", "test"]
-    top_k: Annotated[list[Positive], Field(min_length=1)] | None
+    top_k: CutOffs | None
     mask_seen: bool | None
     candidates: Literal["all", "trained"]
     by: list[Literal["history_length", "popularity"]]

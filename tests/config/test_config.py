@@ -249,6 +249,10 @@ def test_all_problems_come_at_once() -> None:
         ),
         (["features.oov_share=1.5"], "features.oov_share: 1.5; allowed: less than 1."),
         (["evaluation.top_k=[]"], "evaluation.top_k"),
+        (
+            ["evaluation.top_k=[10,100000000000]"],
+            "top_k.1: 100000000000; allowed: less than or equal to 1000000.",
+        ),
     ],
 )
 def test_wrong_settings_are_named(overrides: list[str], line: str) -> None:
@@ -290,6 +294,7 @@ def test_the_origin_of_a_value_is_its_file_and_line() -> None:
             ],
         ),
         (["diversity.category=g", "diversity.factors=[-1]"], ["diversity.factors.0: -1;"]),
+        (["top_k=[1000001]"], ["top_k.0: 1000001; allowed: less than or equal to 1000000."]),
         (["by=[age]"], ["by.0: 'age'; allowed: 'history_length' or 'popularity'"]),
     ],
 )
