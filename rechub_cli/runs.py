@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ CONFIG, OVERRIDES, METRICS, EPOCHS, MANIFEST = (
     "metrics.jsonl",
     "run.json",
 )
+
+ZONE = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,19 @@ def split_options(config: RunConfig, unit: str | None) -> SplitOptions:
 
 
 def _iso_time(text: str, unit: str | None) -> int:
+    """ISO text in a unit since 1970; without a zone it is UTC, as the data's is."""
     if unit is None:
         raise ConfigError(f"data.split.time={text!r} needs timestamps of a known unit")
+    zone = ZONE.search(text)
     try:
-        return int(np.datetime64(text).astype(f"datetime64[{unit}]").astype(np.int64))
+        time = np.datetime64(text[: zone.start()] if zone else text)
+        if zone:  # numpy would warn of it, and knows none
+            time -= np.timedelta64(datetime.strptime(zone[0], "%z").utcoffset() or timedelta())
+        return int(time.astype(f"datetime64[{unit}]").astype(np.int64))
     except ValueError:
         raise ConfigError(
             f"data.split.time={text!r}; allowed: a number in the data's unit ({unit}), or ISO "
-            "text such as 2024-05-31T12:00:00"
+            "text such as 2024-05-31T12:00:00 or 2024-05-31T12:00:00+02:00"
         ) from None
 
 

@@ -20,6 +20,7 @@ from rechub_cli.config.resolve import load_config, resolve, to_yaml
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.errors import ConfigError
 from rechub_cli.registry import list_models
+from rechub_cli.runs import split_options
 from rechub_cli.shell.diagnose import plain
 
 OPTIONS = [
@@ -302,6 +303,25 @@ def test_evaluate_refuses_what_it_would_ignore(words: list[str], lines: list[str
     found = problems("run=x", *words, root="evaluate_run", node=schema.EvaluateConfig)
     assert len(found) == len(lines)
     assert all(line.startswith(start) for line, start in zip(found, lines, strict=True))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("text", "unit", "expected"),
+    [
+        ("2024-05-05", "s", 1714867200),
+        ("2024-05-05T00:00:00Z", "s", 1714867200),
+        ("2024-05-05T02:00:00+02:00", "ms", 1714867200_000),
+        ("2024-05-04T18:30:00.000000001-0530", "ns", 1714867200_000000001),
+        ("2024-05", "s", 1714521600),
+    ],
+)
+def test_a_cut_is_utc_or_in_its_own_zone(text: str, unit: str, expected: int) -> None:
+    split = {"method": "time", "time": text}
+    values = composed("data=table", "data.path=x")
+    values["data"]["split"] |= split
+    config = resolve(RunConfig, values, origin=Origin())
+    assert split_options(config, unit).time == expected
 
 
 def test_a_lazy_optimizer_refuses_what_reaches_every_row() -> None:
