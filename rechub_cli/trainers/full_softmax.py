@@ -75,6 +75,13 @@ def _pad_rows(tensor: Tensor, extra: int) -> Tensor:
     return torch.cat([tensor, tensor.new_zeros(extra, *tensor.shape[1:])]) if extra else tensor
 
 
+def _shares(queries: Tensor, weight: Tensor | None) -> Tensor:
+    """What each row's loss counts for, [Q]: nothing in a batch without weight."""
+    if weight is None:
+        return queries.new_full((len(queries),), 1 / len(queries))
+    return weight / weight.sum().clamp(min=torch.finfo(weight.dtype).tiny)
+
+
 def _loss_and_gradient(products: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Each row's loss [n], and its gradient by the scores [n, K, C], which are overwritten.
 
@@ -109,7 +116,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
     ) -> Tensor:
         shape, rows, width = queries.shape, len(queries), queries.shape[-1]
         queries = queries.view(rows, -1, width)  # [Q, K, D]
-        share = queries.new_full((rows,), 1 / rows) if weight is None else weight / weight.sum()
+        share = _shares(queries, weight)
         # Rows of no weight: matrix kernels are made and kept for every count of rows.
         extra = -rows % ROW_STEP
         queries, share, target = (_pad_rows(t, extra) for t in (queries, share, target))

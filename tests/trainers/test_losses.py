@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import pytest
@@ -246,6 +247,27 @@ def test_weights_multiply_rows(loss: object) -> None:
     ]
     weighted = loss(positive, negative, excluded=excluded, weight=torch.tensor([3.0, 1.0]))  # type: ignore[operator]
     assert_close(weighted, (3 * rows[0] + rows[1]) / 4)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda q, v, w: full_softmax(q, v, torch.arange(5), temperature=0.3, weight=w),
+        *(
+            lambda q, v, w, loss=loss: loss(
+                q[:, 0], q @ v.T, excluded=torch.zeros(5, 9, dtype=torch.bool), weight=w
+            )
+            for loss in PAIR_LOSSES
+        ),
+    ],
+)
+def test_a_batch_of_no_weight_costs_nothing(loss: Callable[..., Tensor]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, items = (torch.randn(n, 4, generator=generator).requires_grad_() for n in (5, 9))
+    value = loss(queries, items, torch.zeros(5))
+    grads = torch.autograd.grad(value, (queries, items))
+    assert value.item() == 0
+    assert not any(grad.any() for grad in grads)
 
 
 def test_logq_by_hand() -> None:
