@@ -5,6 +5,7 @@ Q queries, K interests, C candidates, D width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +15,8 @@ CHUNK_ROWS, CHUNK_BYTES = 512, 32 << 20
 """The full softmax has at most so many rows, and about so many bytes of scores, at once; of
 their probabilities, as many again."""
 ROW_STEP = 64
+SPREAD = 1 << 20
+"""At most so many numbers of ranges are spread at once, or those of one range."""
 
 
 def full_softmax(
@@ -54,20 +57,26 @@ class Excluded(NamedTuple):
         index = torch.arange(count, device=products.device)
         kept = products[index, :, target]
         part = slice(first, first + count)
-        row, place = spread_ranges(self.start[part], self.stop[part])
-        cell = row.mul_(several * width).add_(self.columns[place])
-        for _ in range(several):
-            products.view(-1).index_fill_(0, cell, -torch.inf)
-            cell += width
+        for row, place in spread_ranges(self.start[part], self.stop[part]):
+            cell = row.mul_(several * width).add_(self.columns[place])
+            for _ in range(several):
+                products.view(-1).index_fill_(0, cell, -torch.inf)
+                cell += width
         products[index, :, target] = kept
 
 
-def spread_ranges(start: Tensor, stop: Tensor) -> tuple[Tensor, Tensor]:
-    """Every number of the ranges start[q]..stop[q] - 1, and the q that it belongs to; int64."""
-    count = stop - start
-    row = torch.repeat_interleave(count)
-    place = torch.repeat_interleave(start - (count.cumsum(0) - count), count)
-    return row, place.add_(torch.arange(len(place), device=place.device))
+def spread_ranges(start: Tensor, stop: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Every number of the ranges start[q]..stop[q] - 1, and the q that it belongs to; int64.
+
+    They come in blocks of ranges: at most SPREAD numbers, or one range, however long all are.
+    """
+    rows = max(1, SPREAD // max(1, int((stop - start).max())))
+    for first in range(0, len(start), rows):
+        part = slice(first, first + rows)
+        count = stop[part] - start[part]
+        row = torch.repeat_interleave(count)
+        place = torch.repeat_interleave(start[part] - (count.cumsum(0) - count), count)
+        yield row.add_(first), place.add_(torch.arange(len(place), device=place.device))
 
 
 def _pad_rows(tensor: Tensor, extra: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from rechub_cli.data.batches import HistoryGather, TrainBatch
+from rechub_cli.data.order import stable_order
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers.full_softmax import spread_ranges
@@ -137,10 +138,17 @@ class UserItems:
     """The items of a row's own user that are no candidates of the row, beside its target.
 
     exclude: seen (of the events before the target) | known (of all training events).
+
+    A user's items stand once each, in the order of their first events: those before any event are
+    the first ones, and a long history of few items is short.
     """
 
     def __init__(self, gather: HistoryGather, split: Split, *, exclude: str) -> None:
-        self.items, self.before = gather.items, gather.known_before
+        bounds = gather.known_before[gather.offsets]  # [U + 1]
+        items = gather.items[: int(bounds[-1])]
+        new = _firsts(torch.repeat_interleave(bounds.diff()) * gather.padding_row + items)
+        self.items = items[new]
+        self.before = torch.cat([new.new_zeros(1), new]).cumsum(0)[gather.known_before]  # [E + 1]
         self.first = self.before[gather.offsets[:-1]]
         stop = self.before[torch.from_numpy(split.train_end)]
         self.stop = stop if exclude == "known" else None
@@ -152,13 +160,28 @@ class UserItems:
 
     def among(self, batch: TrainBatch, rows: Tensor) -> Tensor:
         """Which of some catalogue rows, ascending [R], are among them: bool [Q, R]."""
-        row, place = spread_ranges(*self.ranges(batch))
-        item = self.items[place]
-        at = torch.searchsorted(rows, item).clamp(max=len(rows) - 1)
-        found = rows[at] == item
-        mask = torch.zeros(len(batch.target), len(rows), dtype=torch.bool)
-        mask[row[found], at[found]] = True
-        return mask
+        start, stop = self.ranges(batch)
+        count = (stop - start).int()
+        user, of_row = torch.unique(batch.user, return_inverse=True)
+        most = torch.zeros(len(user), dtype=torch.int32).scatter_reduce(0, of_row, count, "amax")
+        first = self.first[user]
+        # Looked up once a user, not once a row: each row takes what stands among its first ones.
+        number = torch.full((len(user), len(rows)), torch.iinfo(torch.int32).max, dtype=torch.int32)
+        for own, place in spread_ranges(first, first + most):
+            item = self.items[place]
+            at = torch.searchsorted(rows, item).clamp(max=len(rows) - 1)
+            found = rows[at] == item
+            number[own[found], at[found]] = (place - first[own])[found].int()
+        return number[of_row] < count.unsqueeze(1)
+
+
+def _firsts(pair: Tensor) -> Tensor:
+    """Which of some numbers are the first of their value: bool, as given."""
+    order = torch.from_numpy(stable_order(pair.numpy()))
+    pair = pair[order]
+    first = torch.ones(len(order), dtype=torch.bool)
+    first[order[1:]] = pair[1:] != pair[:-1]
+    return first
 
 
 class KnownPairs:

@@ -142,7 +142,8 @@ class SampledLoss:
         if self.known is not None:
             excluded |= self.known.contains(batch.user, drawn)
         if self.taken is not None:
-            excluded |= self.taken.among(batch, rows)[:, where[len(target) :]]
+            candidates, of_drawn = distinct(drawn, len(self.sampler.counts))
+            excluded |= self.taken.among(batch, candidates)[:, of_drawn]
         # Some rows twice, so that the tower sees few different counts (see ITEM_STEP).
         rows = rows[torch.arange(round_up(len(rows), ITEM_STEP)) % len(rows)]
         device = self.table.device

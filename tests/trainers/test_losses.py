@@ -58,6 +58,7 @@ def test_full_softmax_is_the_dense_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(chunked, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(chunked, "SPREAD", 4 * chunk)
     generator = torch.Generator().manual_seed(0)
     values = [
         torch.randn(s, generator=generator, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import permutations
 from types import SimpleNamespace
 from typing import cast
@@ -9,12 +10,13 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.testing import assert_close
 
 from rechub_cli.data.batches import HistoryGather, TrainBatch
 from rechub_cli.data.splits import Queries, Split
 from rechub_cli.errors import ConfigError
-from rechub_cli.trainers import negatives
+from rechub_cli.trainers import full_softmax, negatives
 from rechub_cli.trainers.full_softmax import spread_ranges
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
 
@@ -133,30 +135,65 @@ def test_wrong_settings_are_refused() -> None:
         sampler("uniform", num=0)
 
 
-def test_a_user_s_items_by_hand() -> None:
+def user_items(exclude: str) -> UserItems:
     """User 0 has items 4 1 4 2 and then two held-out ones, user 1 has 3 and 0; 1 is untrained."""
     items = torch.tensor([4, 1, 4, 2, 0, 3, 3, 0])
     before = torch.cat([torch.tensor([0]), (items != 1).cumsum(0)])
+    padded = torch.cat([items[items != 1], torch.zeros(2, dtype=torch.int64)])
     gather = SimpleNamespace(
-        items=items[items != 1], known_before=before, offsets=torch.tensor([0, 6, 8])
+        items=padded, known_before=before, offsets=torch.tensor([0, 6, 8]), padding_row=5
     )
     none = np.zeros(0, dtype=np.int64)
     queries = [Queries(name, none, none, none) for name in ("valid", "test")]
     split = Split(np.array([4, 8]), *queries, protocol={})
-    batch = TrainBatch(
-        {},
-        target=torch.tensor([2, 4, 0, 3]),  # the second: its user had it before
-        user=torch.tensor([0, 0, 1, 1]),
-        event=torch.tensor([3, 2, 7, 6]),
-    )
+    return UserItems(cast(HistoryGather, gather), split, exclude=exclude)
+
+
+BATCH = TrainBatch(
+    {},
+    target=torch.tensor([2, 4, 0, 3]),  # the second: its user had it before
+    user=torch.tensor([0, 0, 1, 1]),
+    event=torch.tensor([3, 2, 7, 6]),
+)
+
+
+@pytest.mark.parametrize("spread", [1, 3, 1 << 20])
+def test_a_user_s_items_by_hand(spread: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each once, however often it came, and whatever is spread at once."""
+    monkeypatch.setattr(full_softmax, "SPREAD", spread)
     expect = {
-        "seen": [(0, 4), (0, 4), (1, 4), (2, 3)],
-        "known": [(0, 4), (0, 4), (0, 2), (1, 4), (1, 4), (1, 2), (2, 3), (2, 0), (3, 3), (3, 0)],
+        "seen": [(0, 4), (1, 4), (2, 3)],
+        "known": [(0, 4), (0, 2), (1, 4), (1, 2), (2, 3), (2, 0), (3, 3), (3, 0)],
     }
     for exclude, pairs in expect.items():
-        taken = UserItems(cast(HistoryGather, gather), split, exclude=exclude)
-        row, place = spread_ranges(*taken.ranges(batch))
-        found = zip(row.tolist(), taken.items[place].tolist(), strict=True)
-        assert list(found) == pairs
-        among = taken.among(batch, torch.tensor([1, 3, 4]))
+        taken = user_items(exclude)
+        found = [
+            pair
+            for row, place in spread_ranges(*taken.ranges(BATCH))
+            for pair in zip(row.tolist(), taken.items[place].tolist(), strict=True)
+        ]
+        assert found == pairs
+        among = taken.among(BATCH, torch.tensor([1, 3, 4]))
         assert among.tolist() == [[(r, i) in pairs for i in (1, 3, 4)] for r in range(4)]
+
+
+def test_a_user_of_many_rows_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    spread = []
+
+    def spy(start: Tensor, stop: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        spread.append((stop - start).tolist())
+        return spread_ranges(start, stop)
+
+    monkeypatch.setattr(negatives, "spread_ranges", spy)
+    user_items("seen").among(BATCH, torch.tensor([1, 3, 4]))
+    assert spread == [[1, 1]]
+
+
+@pytest.mark.parametrize("limit", [1, 5, 8, 100])
+def test_ranges_are_spread_in_blocks(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full_softmax, "SPREAD", limit)
+    start, stop = torch.tensor([7, 0, 3, 9, 2]), torch.tensor([9, 0, 7, 10, 5])
+    blocks = list(spread_ranges(start, stop))
+    found = [pair for block in blocks for pair in torch.stack(block, 1).tolist()]
+    assert found == [[q, n] for q in range(5) for n in range(start[q], stop[q])]
+    assert max(len(row) for row, _ in blocks) <= max(limit, 4)
