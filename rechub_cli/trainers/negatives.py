@@ -49,23 +49,24 @@ class NegativeSampler:
                 f"sampler={self.kind} needs num_negatives >= 1, found {self.num_negatives}"
             )
 
-    def draw(self, target: Tensor, generator: torch.Generator, *, shared: bool) -> Tensor:
-        """Catalogue rows int64, [N] shared by the batch or [Q, N] of each row.
+    def draw(self, target: Tensor, generator: torch.Generator, *, shared: bool) -> list[Tensor]:
+        """Catalogue rows int64, in parts: [N] shared by the batch or [Q, N] of each row.
 
-        target: the batch's positives, int64 [Q]. in_batch and hard always share: [Q] and [P].
+        target: the batch's positives, int64 [Q]. in_batch and hard always share: [Q] and [P]; so
+        does the first part of mixed, where its second is of each row.
         """
         if self.kind == "hard":
-            return self._pool(generator)
+            return [self._pool(generator)]
         if self.kind == "in_batch":
-            return _in_batch(target, generator)
+            return [_in_batch(target, generator)]
         shape = (self.num_negatives,) if shared else (len(target), self.num_negatives)
         if self.kind == "popularity":
-            return _draw(self._cumulated, shape, generator)
+            return [_draw(self._cumulated, shape, generator)]
         drawn: Tensor = self.items[torch.randint(len(self.items), shape, generator=generator)]
         if self.kind == "uniform":
-            return drawn
+            return [drawn]
         batch = _in_batch(target, generator)
-        return torch.cat([batch if shared else batch.expand(len(target), -1), drawn], dim=-1)
+        return [torch.cat([batch, drawn])] if shared else [batch, drawn]
 
     def expected(self, rows: Tensor, *, batch_size: int) -> Tensor:
         """How often each of the catalogue rows is expected among one draw, float32, as rows.
@@ -193,7 +194,14 @@ class KnownPairs:
 
     def contains(self, user: Tensor, rows: Tensor) -> Tensor:
         """user: int64 [Q]. rows: int64 [N] or [Q, N]. -> bool [Q, N]."""
-        keys = user.unsqueeze(1) * self.num_items + rows
+        if rows.dim() == 2:
+            return self._contain(user.unsqueeze(1) * self.num_items + rows)
+        # Each pair of a user and an item is sought once: a batch of windows has few users.
+        user, of_user = torch.unique(user, return_inverse=True)
+        rows, of_item = torch.unique(rows, return_inverse=True)
+        return self._contain(user.unsqueeze(1) * self.num_items + rows)[of_user][:, of_item]
+
+    def _contain(self, keys: Tensor) -> Tensor:
         at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
         found: Tensor = self.keys[at] == keys
         return found

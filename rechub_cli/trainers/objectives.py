@@ -22,6 +22,7 @@ from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.full_softmax import Excluded, full_softmax
 from rechub_cli.trainers.losses import PairLoss, labelled_bce, logq_scores
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
+from rechub_cli.trainers.own_products import own_products
 from rechub_cli.trainers.towers import Towers
 
 
@@ -136,38 +137,57 @@ class SampledLoss:
 
     def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
         target = batch.target
-        drawn = self.sampler.draw(target, generator, shared=self.shared)
-        rows, where = distinct(torch.cat([target, drawn.flatten()]), len(self.sampler.counts))
-        excluded = drawn == target.unsqueeze(1)
-        if self.known is not None:
-            excluded |= self.known.contains(batch.user, drawn)
-        if self.taken is not None:
-            candidates, of_drawn = distinct(drawn, len(self.sampler.counts))
-            excluded |= self.taken.among(batch, candidates)[:, of_drawn]
+        parts = self.sampler.draw(target, generator, shared=self.shared)
+        drawn = [target, *parts]
+        rows, where = distinct(torch.cat([d.flatten() for d in drawn]), len(self.sampler.counts))
+        excluded = _beside([self._excluded(batch, part) for part in parts])
         # Some rows twice, so that the tower sees few different counts (see ITEM_STEP).
         rows = rows[torch.arange(round_up(len(rows), ITEM_STEP)) % len(rows)]
         device = self.table.device
         batch, where, excluded = batch.to(device), where.to(device), excluded.to(device)
         vectors = self.towers.items(self.table(rows, generator))
-        positives = rows_at(vectors, where[: len(target)])  # [Q, D]
-        negatives = rows_at(vectors, where[len(target) :])
-        negatives = negatives.view(*drawn.shape, -1)  # [N, D] or [Q, N, D]
+        own, *places = torch.split(where, [d.numel() for d in drawn])
+        positives = rows_at(vectors, own)  # [Q, D]
         model = self.towers.model
         queries = model.queries(user_vectors(self.towers, batch), positives) / model.temperature
         positive = best_products(queries, positives.unsqueeze(1)).squeeze(1)
-        negative = best_products(queries, negatives)
+        shaped = [at.view(part.shape) for at, part in zip(places, parts, strict=True)]
+        negative = _beside([_products(queries, vectors, at) for at in shaped])
         if self.sampler.kind == "hard":
             negative, excluded = hardest(negative, excluded, self.sampler.num_negatives)
         if self.logq != "none":
+            (candidates,) = parts  # one part, as logQ is of losses whose draw is shared
             positive, negative = logq_scores(
                 positive,
                 negative,
                 excluded=excluded,
                 form=self.logq,
                 positive_count=self.sampler.expected(target, batch_size=len(target)).to(device),
-                negative_count=self.sampler.expected(drawn, batch_size=len(target)).to(device),
+                negative_count=self.sampler.expected(candidates, batch_size=len(target)).to(device),
             )
         return self.loss(positive, negative, excluded=excluded, weight=batch.weight)
+
+    def _excluded(self, batch: TrainBatch, drawn: Tensor) -> Tensor:
+        """Which of a part of the draw, [N] or [Q, N], are no negatives of a row: bool [Q, N]."""
+        excluded = drawn == batch.target.unsqueeze(1)
+        if self.known is not None:
+            excluded |= self.known.contains(batch.user, drawn)
+        if self.taken is not None:
+            candidates, of_drawn = distinct(drawn, len(self.sampler.counts))
+            excluded |= self.taken.among(batch, candidates)[:, of_drawn]
+        return excluded
+
+
+def _products(queries: Tensor, vectors: Tensor, place: Tensor) -> Tensor:
+    """Scores [Q, N] of the rows of ``vectors`` at places [N], or at each query's own [Q, N]."""
+    if place.dim() == 2:
+        return own_products(queries, vectors, place)
+    return best_products(queries, rows_at(vectors, place))
+
+
+def _beside(parts: list[Tensor]) -> Tensor:
+    """[Q, N] of each part of a draw in one, without a copy where it is but one."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 NEGATIVES_KEY = "neg_items"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from rechub_cli.config.resolve import find_issues
 from rechub_cli.data.batches import TrainBatch
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError
-from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.objectives import FullSoftmax, SampledLoss, user_vectors
 from rechub_cli.trainers.options import (
@@ -283,6 +284,48 @@ def own_items(data: MatchData, batch: TrainBatch, row: int, excluded: str) -> se
     first = data.interactions.offsets[user]
     stop = {"none": first, "seen": int(batch.event[row]), "known": data.split.train_end[user]}
     return set(data.interactions.items[first : stop[excluded]].tolist())
+
+
+@pytest.mark.parametrize("name", ["youtube_dnn", "mind"])
+def test_mixed_pairs_are_scored_in_parts(name: str, tiny: MatchData) -> None:
+    """As if every row had its draws and the batch's in one; no part is kept so spread out."""
+    model = make_model(name, tiny).eval()
+    towers = Towers(model)
+    objective = _objective(
+        replace(tiny, options=replace(tiny.options, oov_share=0.0)),
+        towers,
+        loss=LossOptions("bpr"),
+        options=NegativeOptions("mixed", 300),
+        device=torch.device("cpu"),
+        mask_seen=True,
+    )
+    assert isinstance(objective, SampledLoss)
+    found, kept = [], []
+
+    def spy(positive: Tensor, negative: Tensor, *, excluded: Tensor, weight: Any = None) -> Tensor:
+        found.append((negative, excluded))
+        return positive.sum()
+
+    def note(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    objective.loss = spy
+    batch = next(tiny.train_loader(batch_size=1000, seed=0).epoch(1))
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        objective(batch, torch.Generator().manual_seed(0))
+    rows = len(batch.target)
+    shared, own = objective.sampler.draw(
+        batch.target, torch.Generator().manual_seed(0), shared=False
+    )
+    drawn = torch.cat([shared.expand(rows, -1), own], dim=1)
+    items = towers.items(objective.table(torch.arange(len(tiny.catalogue)), torch.Generator()))
+    queries = model.queries(user_vectors(towers, batch), items[batch.target])
+    assert_close(found[0][0], best_products(queries / model.temperature, items[drawn]))
+    assert objective.known is not None
+    known = objective.known.contains(batch.user, drawn)
+    assert torch.equal(found[0][1], known | (drawn == batch.target.unsqueeze(1)))
+    assert max(kept) < rows * own.shape[1] * items.shape[1]
 
 
 @pytest.mark.parametrize("causal", [False, True])

@@ -33,23 +33,34 @@ def sampler(kind: str, num: int = 6, alpha: float = 1.0) -> NegativeSampler:
     return NegativeSampler(kind, ITEMS, COUNTS, num_negatives=num, alpha=alpha)
 
 
+def draw(
+    drawing: NegativeSampler,
+    generator: torch.Generator,
+    *,
+    target: Tensor = TARGET,
+    shared: bool = True,
+) -> Tensor:
+    (drawn,) = drawing.draw(target, generator, shared=shared)
+    return drawn
+
+
 @pytest.mark.parametrize(
-    ("kind", "shared", "shape"),
+    ("kind", "shared", "shapes"),
     [
-        ("uniform", True, (6,)),
-        ("uniform", False, (3, 6)),
-        ("popularity", True, (6,)),
-        ("popularity", False, (3, 6)),
-        ("in_batch", True, (3,)),
-        ("in_batch", False, (3,)),
-        ("mixed", True, (9,)),
-        ("mixed", False, (3, 9)),
+        ("uniform", True, [(6,)]),
+        ("uniform", False, [(3, 6)]),
+        ("popularity", True, [(6,)]),
+        ("popularity", False, [(3, 6)]),
+        ("in_batch", True, [(3,)]),
+        ("in_batch", False, [(3,)]),
+        ("mixed", True, [(9,)]),
+        ("mixed", False, [(3,), (3, 6)]),
     ],
 )
-def test_shapes(kind: str, shared: bool, shape: tuple[int, ...]) -> None:
+def test_shapes(kind: str, shared: bool, shapes: list[tuple[int, ...]]) -> None:
     drawn = sampler(kind).draw(TARGET, generator(), shared=shared)
-    assert tuple(drawn.shape) == shape
-    assert not (drawn == 2).any()
+    assert [tuple(part.shape) for part in drawn] == shapes
+    assert not any((part == 2).any() for part in drawn)
 
 
 def test_expected_counts_by_hand() -> None:
@@ -69,18 +80,17 @@ def test_of_many_targets_a_random_part_is_in_batch(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(negatives, "IN_BATCH_LIMIT", 2)
     target = torch.tensor([0, 1, 3])
     drawn = {
-        tuple(sampler("in_batch").draw(target, generator(n), shared=True).tolist())
-        for n in range(50)
+        tuple(draw(sampler("in_batch"), generator(n), target=target).tolist()) for n in range(50)
     }
     assert drawn == set(permutations([0, 1, 3], 2))
-    assert sampler("mixed").draw(target, generator(), shared=False).shape == (3, 2 + 6)
+    assert len(sampler("mixed").draw(target, generator(), shared=False)[0]) == 2
     found = sampler("in_batch").expected(ITEMS, batch_size=3)
     assert found.tolist() == [1, 0.5, 0.25, 0.25]
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_popularity_is_drawn_in_proportion(alpha: float) -> None:
-    drawn = sampler("popularity", num=40_000, alpha=alpha).draw(TARGET, generator(), shared=True)
+    drawn = draw(sampler("popularity", num=40_000, alpha=alpha), generator())
     share = torch.bincount(drawn, minlength=5) / 40_000
     wanted = COUNTS.float() ** alpha
     wanted[2] = 0
@@ -89,20 +99,20 @@ def test_popularity_is_drawn_in_proportion(alpha: float) -> None:
 
 def test_draws_are_fresh_and_seeded() -> None:
     one, again = generator(1), generator(1)
-    first, second = (sampler("uniform").draw(TARGET, one, shared=True) for _ in range(2))
+    first, second = (draw(sampler("uniform"), one) for _ in range(2))
     assert not torch.equal(first, second)
-    assert torch.equal(sampler("uniform").draw(TARGET, again, shared=True), first)
+    assert torch.equal(draw(sampler("uniform"), again), first)
 
 
 def test_hard_pools_are_distinct_and_of_trained_items() -> None:
     drawing = NegativeSampler("hard", ITEMS, COUNTS, num_negatives=1, pool_size=3)
-    first, second = (drawing.draw(TARGET, generator(seed), shared=False) for seed in (1, 2))
+    first, second = (draw(drawing, generator(seed), shared=False) for seed in (1, 2))
     assert first.unique().shape == (3,)
     assert not (first == 2).any()
     assert sorted(first.tolist()) != sorted(second.tolist())
-    assert torch.equal(drawing.draw(TARGET, generator(1), shared=True), first)
+    assert torch.equal(draw(drawing, generator(1)), first)
     whole = NegativeSampler("hard", ITEMS, COUNTS, num_negatives=1, pool_size=100)
-    assert sorted(whole.draw(TARGET, generator(), shared=True).tolist()) == ITEMS.tolist()
+    assert sorted(draw(whole, generator()).tolist()) == ITEMS.tolist()
 
 
 def test_the_hardest_are_the_highest_that_are_allowed() -> None:
@@ -124,8 +134,22 @@ def test_known_pairs() -> None:
     known = KnownPairs(torch.tensor([0, 0, 2]), torch.tensor([1, 3, 0]), num_items=5)
     found = known.contains(torch.tensor([0, 2]), torch.tensor([[1, 2], [0, 3]]))
     assert found.tolist() == [[True, False], [True, False]]
-    shared = known.contains(torch.tensor([0, 1]), torch.tensor([3, 0]))
-    assert shared.tolist() == [[True, False], [False, False]]
+    shared = known.contains(torch.tensor([0, 1, 0]), torch.tensor([3, 0, 3]))
+    assert shared.tolist() == [[True, False, True], [False, False, False], [True, False, True]]
+
+
+def test_a_known_pair_is_sought_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 rows of 2 users against 3 draws of 2 items: 4 pairs."""
+    known = KnownPairs(torch.tensor([0, 0, 2]), torch.tensor([1, 3, 0]), num_items=5)
+    sought, search = [], torch.searchsorted
+
+    def spy(keys: Tensor, wanted: Tensor) -> Tensor:
+        sought.append(wanted.numel())
+        return search(keys, wanted)
+
+    monkeypatch.setattr(negatives.torch, "searchsorted", spy)
+    known.contains(torch.tensor([0, 1, 0]), torch.tensor([3, 0, 3]))
+    assert sought == [4]
 
 
 def test_wrong_settings_are_refused() -> None:

@@ -122,7 +122,7 @@ def drawing(
 
     def draw(generator: torch.Generator) -> tuple[NegativeSampler, Tensor, int]:
         if not in_batch:
-            return sampler, sampler.draw(TARGET, generator, shared=False), ROWS
+            return sampler, sampler.draw(TARGET, generator, shared=False)[0], ROWS
         # A row's batch: itself, and others that are events like any.
         others = torch.multinomial(
             SHARE, ROWS * (in_batch - 1), replacement=True, generator=generator
@@ -250,7 +250,7 @@ def test_hard_negatives_leave_the_softmax_as_biased_as_stated(
         "hard", torch.arange(ITEMS), COUNTS, num_negatives=num, pool_size=pool
     )
     found = bias_of(
-        lambda g: (sampler, sampler.draw(TARGET, g, shared=True), ROWS),
+        lambda g: (sampler, sampler.draw(TARGET, g, shared=True)[0], ROWS),
         sampled_softmax,
         keep=num,
         exact=exact_softmax,
