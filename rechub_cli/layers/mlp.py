@@ -67,8 +67,8 @@ class MLP(nn.Module):
 
     Under ``residual`` a linear map of the input is added to the output. It starts as the sum of
     the input's blocks of D coordinates, so that a user starts near the items it is made of: an MLP
-    has to learn from each item's few events what its own vector tells at once (YoutubeDNN on
-    Amazon Beauty, test NDCG@10: .0563 and .0475 without, 1 seed each).
+    has to learn from each item's few events what its own vector tells at once (YoutubeDNN, test
+    NDCG@10: Amazon Beauty .0550, 2 seeds, and .0476 without, 3; MovieLens 1M .1804, 1, and .1712).
     """
 
     def __init__(self, in_dim: int, params: MLPParams) -> None:
