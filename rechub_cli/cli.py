@@ -161,9 +161,10 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 
 def _stopped(what: str, folders: list[Path], code: int) -> int:
-    for last in [folder / "checkpoints" / "last" for folder in folders[-1:]]:
-        kept = f"the last full checkpoint is {last}" if last.exists() else "no epoch was finished"
-        what = f"{what}: {kept}"
+    for run in folders[-1:]:
+        kept = f"`rechub evaluate run={run}` reads its best epoch"
+        some = (run / "checkpoints" / "best").exists()
+        what = f"{what}: {kept if some else 'no epoch was finished'}"
     print(f"\n{what}", file=sys.stderr)
     return code
 

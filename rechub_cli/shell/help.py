@@ -30,7 +30,7 @@ EXIT_CODES = """exit codes
      some points of a sweep failed
   2  a mistake in the command, the config or the data
   3  a bug of ours: the log is named
-  130, 143  interrupted (Ctrl-C, SIGTERM): the last full checkpoint stays"""
+  130, 143  interrupted (Ctrl-C, SIGTERM): the best epoch so far stays, see evaluate"""
 FLAGS = """flags
   -m, --multirun       sweep: rechub train -m model=mind,dssm seed=0,1,2
   --cfg job            print the composed config and stop

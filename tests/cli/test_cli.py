@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -218,9 +219,9 @@ def test_an_interrupted_run_says_where_its_checkpoint_is(
         _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     last = stderr.strip().splitlines()[-1]
-    folder = last.rsplit(" ", 1)[1]
-    assert "the last full checkpoint is" in last
-    assert (Path(folder) / "model.safetensors").exists()
+    told = re.search("`rechub (evaluate run=.*)` reads its best epoch", last)
+    assert told is not None
+    rechub(*told[1].split(), cwd=tmp_path)
 
 
 def test_models_and_version(tmp_path: Path) -> None:

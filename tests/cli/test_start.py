@@ -20,7 +20,7 @@ verb, sent = sys.argv[1], int(sys.argv.pop())
 root, schema, _ = start.COMMANDS[verb]
 def stopped(config, run_dir, origin):
     if verb == "train" and config.seed == 1:
-        (run_dir / "checkpoints" / "last").mkdir(parents=True)
+        (run_dir / "checkpoints" / "best").mkdir(parents=True)
     os.kill(os.getpid(), sent)
 start.COMMANDS[verb] = (root, schema, stopped)
 from rechub_cli.cli import main
@@ -98,8 +98,8 @@ def test_what_runs_for_a_moment_only_does_not_count(
     ("words", "text"),
     [
         (["train"], ": no epoch was finished"),
-        (["train", "seed=1"], ": the last full checkpoint is {run}/checkpoints/last"),
-        (["train", "-m", "seed=1,2"], ": the last full checkpoint is {run}/checkpoints/last"),
+        (["train", "seed=1"], ": `rechub evaluate run={run}` reads its best epoch"),
+        (["train", "-m", "seed=1,2"], ": `rechub evaluate run={run}` reads its best epoch"),
         (["check"], ""),
         (["estimate"], ""),
     ],
@@ -112,7 +112,7 @@ def test_a_stopped_command_says_so_in_one_line(
     words: list[str], text: str, sent: int, code: int, word: str, tmp_path: Path
 ) -> None:
     done = python("-c", STOPPED, *words, str(int(sent)), cwd=tmp_path, code=code)
-    found = [file.parents[1] for file in tmp_path.rglob("last")]
+    found = [file.parents[1] for file in tmp_path.rglob("best")]
     assert done.stderr.splitlines()[-1] == word + text.format(run=found[0] if found else "")
-    assert len(found) == ("checkpoint" in text)
+    assert len(found) == ("best" in text)
     assert found or list(tmp_path.iterdir()) == []
