@@ -1,4 +1,4 @@
-"""From a batch to a loss: what is compared with what.
+"""From a batch of a catalogue's events to a loss: what is compared with what.
 
 Q rows, N negatives, C candidates, D width.
 """
@@ -14,13 +14,11 @@ import torch
 from torch import Tensor
 
 from rechub_cli.data.batches import ITEM_STEP, TrainBatch, distinct, replace_by_oov, round_up
-from rechub_cli.errors import RechubError
 from rechub_cli.features import SparseFeature
-from rechub_cli.layers.embedding import read
 from rechub_cli.layers.rows import rows_at
 from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.full_softmax import Excluded, full_softmax
-from rechub_cli.trainers.losses import PairLoss, labelled_bce, logq_scores
+from rechub_cli.trainers.losses import PairLoss, logq_scores
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
 from rechub_cli.trainers.own_products import own_products
 from rechub_cli.trainers.towers import Towers
@@ -188,66 +186,3 @@ def _products(queries: Tensor, vectors: Tensor, place: Tensor) -> Tensor:
 def _beside(parts: list[Tensor]) -> Tensor:
     """[Q, N] of each part of a draw in one, without a copy where it is but one."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-NEGATIVES_KEY = "neg_items"
-
-
-@dataclass
-class RowObjective:
-    """The loss of a ``(features, label)`` batch from any DataLoader.
-
-    mode pointwise: each row is a yes (1) or a no (0). Modes pairwise and listwise: every row is
-    a positive, and its negatives are the other rows' items, or the ``neg_items`` of the batch: a
-    dict of item features [Q, N], or ids [Q, N] where the item has one feature. loss: of these
-    two modes; pointwise takes BCE on the labels.
-    """
-
-    towers: Towers
-    mode: str
-    loss: PairLoss
-
-    def __call__(self, features: dict[str, Tensor], label: Tensor) -> Tensor:
-        self._check(features, label)
-        model, positives = self.towers.model, self.towers.items(features)
-        queries = model.queries(self.towers.users(features), positives) / model.temperature
-        positive = best_products(queries, positives.unsqueeze(1)).squeeze(1)
-        if self.mode == "pointwise":
-            return labelled_bce(positive, label.float())
-        negatives, excluded = self._negatives(features, positives)
-        return self.loss(positive, best_products(queries, negatives), excluded=excluded)
-
-    def _negatives(self, features: dict[str, Tensor], positives: Tensor) -> tuple[Tensor, Tensor]:
-        item_id = self.towers.model.schema.item_features[0].name
-        own = features[item_id].unsqueeze(1)  # [Q, 1]
-        given = features.get(NEGATIVES_KEY)
-        if given is None:
-            return positives, features[item_id] == own
-        columns = given if isinstance(given, dict) else {item_id: given}
-        shape = read(columns, item_id).shape
-        flat = {name: t.flatten(0, 1) for name, t in columns.items()}
-        vectors = self.towers.items(flat)
-        return vectors.view(*shape, -1), columns[item_id] == own
-
-    def _check(self, features: dict[str, Tensor], label: Tensor) -> None:
-        rows = len(read(features, self.towers.model.schema.item_features[0].name))
-        if label.shape != (rows,):
-            raise RechubError(
-                f"the labels have shape {list(label.shape)}; needed: [{rows}], one a row"
-            )
-        if self.mode == "pointwise":
-            if NEGATIVES_KEY in features:
-                raise RechubError(
-                    f"the batch has {NEGATIVES_KEY}, which mode 0 (pointwise) does not read: each "
-                    "row there is one item with its label; use mode 1 or 2, or leave it out"
-                )
-            if bool(((label < 0) | (label > 1)).any()):
-                raise RechubError(
-                    f"labels run from {label.min().item()} to {label.max().item()}; "
-                    "mode 0 (pointwise) allows 0..1"
-                )
-        elif bool((label != 1).any()):
-            raise RechubError(
-                f"a batch has {int((label != 1).sum())} labels other than 1; in mode "
-                f"{self.mode} every row is a positive: drop the others, or use mode 0 (pointwise)"
-            )

@@ -16,7 +16,8 @@ from torch import Tensor
 from rechub_cli.data.batches import TrainBatch
 from rechub_cli.features import SequenceFeature
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.trainers.objectives import Objective, RowObjective, user_vectors
+from rechub_cli.trainers.objectives import Objective, user_vectors
+from rechub_cli.trainers.row_objective import RowObjective
 from rechub_cli.trainers.towers import Towers
 
 MAX_QUERIES, MAX_CANDIDATES = 128, 1024

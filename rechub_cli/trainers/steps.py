@@ -23,15 +23,10 @@ from rechub_cli.trainers.losses import (
     weighted_softmax,
 )
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems
-from rechub_cli.trainers.objectives import (
-    FullSoftmax,
-    ItemTable,
-    Objective,
-    RowObjective,
-    SampledLoss,
-)
+from rechub_cli.trainers.objectives import FullSoftmax, ItemTable, Objective, SampledLoss
 from rechub_cli.trainers.options import LossOptions, NegativeOptions
 from rechub_cli.trainers.probes import MAX_CANDIDATES, CatalogueProbe, Probe, RowProbe, spread
+from rechub_cli.trainers.row_objective import RowObjective
 from rechub_cli.trainers.towers import Towers
 
 
