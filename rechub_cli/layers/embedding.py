@@ -154,7 +154,7 @@ class ConcatEncoder(nn.Module):
                 if isinstance(f, DenseFeature) and f.embed_dim > 1
             }
         )
-        self.out_dim = sum(f.embed_dim for f in features)
+        self.widths = [f.embed_dim for f in features]
 
     def forward(self, batch: Batch, lead: tuple[int, ...] = (1,)) -> Tensor:
         """lead: see read_values."""

@@ -54,7 +54,7 @@ class ColumnEncoder(nn.Module):
         super().__init__()
         self.tables = tables
         self.history = tuple(history)
-        self.out_dim = sum(c.feature.embed_dim for c in history)
+        self.widths = [c.feature.embed_dim for c in history]
 
     def forward(self, batch: Batch) -> PastItems:
         parts = [self._one(batch, c) for c in self.history]
@@ -115,7 +115,7 @@ class SequenceLayer(nn.Module):
 
 
 class HistoryPooling(nn.Module):
-    """Pools past items to one vector a row; an empty history gives zeros.
+    """Pools past items to one vector a row, or two; an empty history gives zeros.
 
     kind: ``mean`` (Covington 2016, section 3.2) gives [B, D]. ``recency`` gives [B, 2 D]: the
         mean under weights softmax(r), r learned by the position counted from the end, beside
@@ -126,7 +126,7 @@ class HistoryPooling(nn.Module):
     def __init__(self, dim: int, *, kind: str, max_len: int) -> None:
         super().__init__()
         self.kind = kind
-        self.out_dim = dim if kind == "mean" else 2 * dim
+        self.vectors = 1 if kind == "mean" else 2
         self.max_len = max_len
         if kind == "recency":
             self.recency = nn.Parameter(torch.zeros(max_len))

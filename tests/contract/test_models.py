@@ -207,6 +207,20 @@ def test_norms_train_export_and_take_a_single_row(
     check_parity(compare_towers(model, tiny, tmp_path), tolerance=1e-4, min_overlap=0.999)
 
 
+def test_dssm_users_start_near_the_items_of_their_history(tiny: MatchData) -> None:
+    """Each tower lays its features side by side in an order of its own, some of them numbers."""
+    model = make_model("dssm", tiny, similarity="cosine").eval()
+    assert {1, 16} <= {f.embed_dim for f in model.schema.user_features}
+    for name, values in model.named_parameters():
+        if name.endswith("mlp.layers.3.weight"):
+            torch.nn.init.zeros_(values)
+    gather = HistoryGather(tiny.interactions, tiny.encoded, max_len=MAX_LEN)
+    first = gather.known_before[gather.offsets[:-1]]
+    one_item = gather.window(torch.arange(len(first)), first, torch.ones_like(first), event=None)
+    best = (model.user_tower(one_item) @ item_vectors(model, tiny).T).argmax(dim=1)
+    assert torch.equal(best, gather.items[first])
+
+
 def test_cosine_vectors_have_norm_one(name: str, tiny: MatchData) -> None:
     model = make_model(name, tiny, similarity="cosine").eval()
     users = user_vectors(model, tiny, tiny.split.test)

@@ -17,20 +17,29 @@ def silent(mlp: MLP) -> MLP:
     return mlp
 
 
-def test_residual_starts_as_the_sum_of_the_blocks() -> None:
-    mlp = silent(MLP(5, MLPParams((7, 2))))
-    # [x1 + x3 + x5, x2 + x4]: blocks of two, the last one cut short
-    assert torch.equal(mlp(X), torch.tensor([[9.0, 6.0], [-4.0, 2.5]]))
-
-
-def test_residual_of_a_narrower_input_fills_the_first_coordinates() -> None:
-    mlp = silent(MLP(2, MLPParams((7, 3))))
-    assert torch.equal(mlp(X[:, :2]), torch.tensor([[1.0, 2.0, 0.0], [-1.0, 0.5, 0.0]]))
+@pytest.mark.parametrize(
+    ("widths", "dim", "want"),
+    [
+        # [x1 + x3, x2 + x4]: the last is a number
+        ([2, 2, 1], 2, [[4.0, 6.0], [-1.0, 2.5]]),
+        # The number stands first: the vectors stay what they are.
+        ([1, 2, 2], 2, [[6.0, 8.0], [2.5, -3.0]]),
+        # [x1 + x3, x2 + x4, x5]: a narrower vector fills the first coordinates
+        ([2, 3], 3, [[4.0, 6.0, 5.0], [-1.0, 2.5, -3.0]]),
+        # [x1 + x4, x2 + x5]: a wider one is cut
+        ([3, 2], 2, [[5.0, 7.0], [1.0, -2.5]]),
+    ],
+)
+def test_residual_starts_as_the_sum_of_the_vectors(
+    widths: list[int], dim: int, want: list[list[float]]
+) -> None:
+    mlp = silent(MLP(widths, MLPParams((7, dim))))
+    assert torch.equal(mlp(X), torch.tensor(want))
 
 
 def test_residual_is_added_to_the_layers_and_learned() -> None:
     torch.manual_seed(0)
-    mlp = MLP(5, MLPParams((7, 2)))
+    mlp = MLP([2, 2, 1], MLPParams((7, 2)))
     assert mlp.residual is not None
     torch.nn.init.normal_(mlp.residual.weight)
     torch.testing.assert_close(mlp(X), mlp.layers(X) + X @ mlp.residual.weight.T)
@@ -39,11 +48,21 @@ def test_residual_is_added_to_the_layers_and_learned() -> None:
 
 
 def test_without_it_the_mlp_is_its_layers() -> None:
-    mlp = silent(MLP(5, MLPParams.parse({"dims": [7, 2], "residual": False}, name="user_params")))
+    params = MLPParams.parse({"dims": [7, 2], "residual": False}, name="user_params")
+    mlp = silent(MLP([2, 3], params))
     assert torch.equal(mlp(X), torch.zeros(2, 2))
     assert {name.split(".")[0] for name, _ in mlp.named_parameters()} == {"layers"}
 
 
-def test_an_unknown_key_is_refused_with_those_allowed() -> None:
-    with pytest.raises(RechubError, match="residuals.*allowed beside it: .*residual"):
-        MLPParams.parse({"dims": [2], "residuals": True}, name="user_params")
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"residuals": True}, "residuals.*allowed beside it: .*residual"),
+        ({"residual": "false"}, "user_params.residual='false'; allowed: True, False"),
+    ],
+)
+def test_what_is_no_option_is_refused_with_what_is_allowed(
+    wrong: dict[str, object], message: str
+) -> None:
+    with pytest.raises(RechubError, match=message):
+        MLPParams.parse({"dims": [2], **wrong}, name="user_params")

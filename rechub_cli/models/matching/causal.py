@@ -68,7 +68,7 @@ class CausalUserTower(nn.Module):
         self.max_len = max_len
         self.profile = ConcatEncoder(tables, schema.profile) if schema.profile else None
         if self.profile is not None:
-            self.project = nn.Linear(self.profile.out_dim, encoder.out_dim, bias=False)
+            self.project = nn.Linear(sum(self.profile.widths), encoder.out_dim, bias=False)
             nn.init.xavier_uniform_(self.project.weight)
         self.end = Normalised(similarity)
 

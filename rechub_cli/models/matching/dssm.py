@@ -32,12 +32,13 @@ class PooledUserTower(nn.Module):
         super().__init__()
         self.history = schema.history
         self.profile = ConcatEncoder(tables, schema.profile) if schema.profile else None
-        width = self.profile.out_dim if self.profile else 0
+        widths = self.profile.widths if self.profile else []
         if self.history:
             self.columns = ColumnEncoder(tables, self.history)
-            self.pooling = HistoryPooling(self.columns.out_dim, kind=pooling, max_len=max_len)
-            width += self.pooling.out_dim
-        self.mlp = MLP(width, params)
+            past = self.columns.widths
+            self.pooling = HistoryPooling(sum(past), kind=pooling, max_len=max_len)
+            widths = widths + past * self.pooling.vectors
+        self.mlp = MLP(widths, params)
         self.end = Normalised(similarity)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -57,7 +58,7 @@ class FeatureItemTower(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = ConcatEncoder(tables, schema.item_features)
-        self.mlp = MLP(self.encoder.out_dim, params)
+        self.mlp = MLP(self.encoder.widths, params)
         self.end = Normalised(similarity)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -48,7 +48,8 @@ class InterestUserTower(nn.Module):
         self.columns = schema.history
         self.interests = interests
         self.profile = ConcatEncoder(tables, schema.profile) if schema.profile else None
-        self.mlp = MLP(encoder.out_dim + (self.profile.out_dim if self.profile else 0), params)
+        widths = [encoder.out_dim, *(self.profile.widths if self.profile else [])]
+        self.mlp = MLP(widths, params)
         self.end = Normalised(similarity)
 
     def forward(self, batch: Batch) -> Tensor:

@@ -41,8 +41,8 @@ class YoutubeUserTower(nn.Module):
         self.columns = schema.history
         self.pooling = HistoryPooling(encoder.out_dim, kind=pooling, max_len=max_len)
         self.profile = ConcatEncoder(tables, schema.profile) if schema.profile else None
-        width = self.pooling.out_dim + (self.profile.out_dim if self.profile else 0)
-        self.mlp = MLP(width, params)
+        past = [encoder.out_dim] * self.pooling.vectors
+        self.mlp = MLP(past + (self.profile.widths if self.profile else []), params)
         self.end = Normalised(similarity)
 
     def forward(self, batch: Batch) -> Tensor:
