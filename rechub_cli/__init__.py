@@ -9,7 +9,7 @@ from rechub_cli._version import __version__
 
 if TYPE_CHECKING:
     from rechub_cli.data.dataset import SplitOptions
-    from rechub_cli.data.encode import FeatureOptions
+    from rechub_cli.data.feature_options import FeatureOptions
     from rechub_cli.data.filters import FilterOptions
     from rechub_cli.data.load import load_interactions
     from rechub_cli.errors import ConfigError, DataError, RechubError
@@ -41,7 +41,7 @@ _HOMES = {
     "DenseFeature": "features",
     "SequenceFeature": "features",
     "FeatureSchema": "features",
-    "FeatureOptions": "data.encode",
+    "FeatureOptions": "data.feature_options",
     "FilterOptions": "data.filters",
     "SplitOptions": "data.dataset",
     "RechubError": "errors",

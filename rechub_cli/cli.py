@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -162,8 +163,9 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def _stopped(what: str, folders: list[Path], code: int) -> int:
     for run in folders[-1:]:
-        kept = f"`rechub evaluate run={run}` reads its best epoch"
-        some = (run / "checkpoints" / "best").exists()
+        kept = f"`rechub evaluate {shlex.quote(f'run={run}')}` reads its best epoch"
+        # The old one is aside for a moment where a new one takes its place.
+        some = any((run / "checkpoints" / name).exists() for name in ("best", ".best.old"))
         what = f"{what}: {kept if some else 'no epoch was finished'}"
     print(f"\n{what}", file=sys.stderr)
     return code

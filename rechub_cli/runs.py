@@ -19,7 +19,7 @@ from rechub_cli.config.resolve import load_config, to_yaml, with_absolute_paths
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.demo import DemoWorld
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.sources import load_tables
 from rechub_cli.errors import ConfigError, DataError, RechubError
 from rechub_cli.fingerprint import fingerprint
@@ -181,7 +181,9 @@ def _moved(config: RunConfig, path: str | None, **sides: str | None) -> RunConfi
             continue
         side = getattr(config.data, name, None)
         if side is None or side.path is None:
-            raise ConfigError(f"data.{name}.path={place!r}: the run reads no such table: leave out")
+            raise ConfigError(
+                f"data.{name}.path={place!r}: the run reads no such table: leave it out"
+            )
         changes[name] = side.model_copy(update={"path": place})
     moved = config.data.model_copy(update=changes)
     return with_absolute_paths(config.model_copy(update={"data": moved}))

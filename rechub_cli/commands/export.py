@@ -10,7 +10,7 @@ from rechub_cli.commands.printout import print_files, print_notes
 from rechub_cli.config.schema import ExportRunConfig
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.progress import result_console
-from rechub_cli.runs import load_run
+from rechub_cli.runs import MANIFEST, load_run, read_json, write_json
 
 
 def run(config: ExportRunConfig) -> None:
@@ -32,6 +32,9 @@ def run(config: ExportRunConfig) -> None:
         tolerance=config.tolerance,
         min_overlap=config.min_overlap,
     )
+    manifest = Path(config.run) / MANIFEST
+    if manifest.exists():
+        write_json(manifest, {**read_json(manifest), "parity": parity})
     console.print(
         f"parity: largest difference {parity['max_difference']:.1e}, top-10 overlap "
         f"{parity['overlap']:.4f} on {parity['rows']} held-out rows"

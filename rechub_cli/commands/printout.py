@@ -15,8 +15,7 @@ from rechub_cli.commands.tables import (
     shown_metrics,
 )
 from rechub_cli.config.schema import RunConfig
-from rechub_cli.data.dataset import MatchData
-from rechub_cli.evaluation.compare import SPLITS
+from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.trainers.loading import training_samples
@@ -34,7 +33,7 @@ def print_data(console: Console, data: MatchData) -> None:
         console.print(
             f"interactions: {data.about.identity.name}, SHA-256 {data.about.identity.sha256}"
         )
-    shares = (f"{name} {_share(*data.unseen_targets(name))}" for name in SPLITS)
+    shares = (f"{name} {_share(*data.unseen_targets(name))}" for name in HELD_OUT)
     console.print(f"targets never seen in training: {', '.join(shares)}")
     print_notes(console, (*data.about.notes, *data.split.notes, *data.encoded.notes))
     for side, features in (

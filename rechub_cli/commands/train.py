@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,10 +15,10 @@ import torch
 from rechub_cli.commands.printout import print_data, print_files, print_result, print_samples
 from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
-from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.errors import GateError
-from rechub_cli.evaluation.compare import SPLITS, baseline_metrics, rank_scorer
+from rechub_cli.evaluation.compare import baseline_metrics, rank_scorer
 from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.evaluation.unseen import query_counts
@@ -106,9 +107,10 @@ def export(
             model, data, folder, marks=marks, tolerance=tolerance, min_overlap=min_overlap
         )
     except GateError as error:
+        again = f"rechub export {shlex.quote(f'run={folder.parent}')}"
         raise GateError(
-            f"{error}. All else of the run is finished; `rechub export run={folder.parent}` writes "
-            "them with another tolerance or min_overlap"
+            f"{error}. All else of the run is finished; `{again}` writes them with another "
+            "tolerance or min_overlap"
         ) from None
 
 
@@ -176,7 +178,7 @@ def measure(
     valid, _ = evaluate_model(model, data, split="valid", top_k=top_k, mask_seen=mask)
     test, ranking = evaluate_model(model, data, split="test", top_k=top_k, mask_seen=mask)
     metrics: dict[str, Any] = {"valid": valid, "test": test}
-    metrics["queries"] = {split: query_counts(data, split) for split in SPLITS}
+    metrics["queries"] = {split: query_counts(data, split) for split in HELD_OUT}
     interests = interest_report(model, data, ranking, split="test", k=shown_cut_off(top_k))
     if interests is not None:
         metrics["interests"] = interests
@@ -191,7 +193,7 @@ def measure(
                 top_k=top_k,
                 mask_seen=mask,
             )
-            for split in SPLITS
+            for split in HELD_OUT
         }
     return metrics
 
@@ -218,7 +220,7 @@ def find_warnings(
 
 def unseen_shares(data: MatchData) -> dict[str, float]:
     """Share of each split's targets without a training event."""
-    counts = {name: data.unseen_targets(name) for name in SPLITS}
+    counts = {name: data.unseen_targets(name) for name in HELD_OUT}
     return {name: unseen / max(number, 1) for name, (unseen, number) in counts.items()}
 
 

@@ -12,7 +12,7 @@ from rechub_cli.config.data_schema import DataConfig
 from rechub_cli.config.model_schema import CausalParams, ModelConfig
 from rechub_cli.config.node import Node, Positive, refuse
 from rechub_cli.config.trainer_schema import TrainerUnion
-from rechub_cli.trainers.rules import MAX_TOP_K
+from rechub_cli.trainers.rules import MAX_SEED, MAX_TOP_K
 
 CutOffs = Annotated[list[Annotated[int, Field(ge=1, le=MAX_TOP_K)]], Field(min_length=1)]
 METRICS = ("recall", "hr", "ndcg", "mrr", "precision", "coverage")
@@ -56,7 +56,7 @@ class RunConfig(Node):
     model: ModelConfig
     trainer: TrainerUnion
     export: ExportConfig
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)]
     evaluation: EvaluationConfig
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from rechub_cli.config.node import Count, Node, Positive, refuse
 from rechub_cli.trainers.rules import (
+    MAX_THREADS,
     clip_rule,
     compile_rule,
     decay_rule,
@@ -67,7 +68,7 @@ class TrainerConfig(Node):
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["fp32", "bf16"]
     compile: bool
-    threads: Annotated[int, Field(ge=1, le=1024)]
+    threads: Annotated[int, Field(ge=1, le=MAX_THREADS)]
 
     @field_validator("clip_norm")
     @classmethod

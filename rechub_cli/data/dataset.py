@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from rechub_cli.data.batches import HistoryGather, TrainLoader
-from rechub_cli.data.encode import ITEM_ID, Encoded, Encoder, FeatureOptions
+from rechub_cli.data.encode import ITEM_ID, Encoded, Encoder
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.interactions import (
     Catalogue,
     Indexed,

@@ -6,9 +6,8 @@ row more than the table: the last is padding, so that a gather needs no special 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,32 +15,25 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.interactions import Catalogue, Interactions, Ints, UserTable
-from rechub_cli.data.kinds import KINDS, Kind, guess_kind
+from rechub_cli.data.kinds import guess_kind
 from rechub_cli.data.padded import pad_lists
 from rechub_cli.data.scaling import Scale, fit_scale
 from rechub_cli.data.vocabulary import OOV, PADDING, Vocabulary
 from rechub_cli.errors import ConfigError
-from rechub_cli.features import DenseFeature, Feature, FeatureSchema, SequenceFeature, SparseFeature
+from rechub_cli.features import (
+    DenseFeature,
+    Feature,
+    FeatureSchema,
+    SequenceFeature,
+    SparseFeature,
+)
 from rechub_cli.suggest import did_you_mean
 
 USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "history"
 RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length")
 MISSING_SUFFIX = "_missing"
-
-
-@dataclass(frozen=True)
-class FeatureOptions:
-    """What ``features: auto`` may be told; see conf/features/auto.yaml for each meaning."""
-
-    user_id: bool = False
-    exclude: tuple[str, ...] = ()
-    types: Mapping[str, Kind] = field(default_factory=dict)
-    max_len: int = 50
-    history_columns: Literal["auto"] | tuple[str, ...] = "auto"
-    min_count: int = 1
-    oov_share: float = 0.02
-    pooling: str = "mean"
 
 
 @dataclass
@@ -127,12 +119,6 @@ class Encoder:
                 raise ConfigError(
                     f"{key} names {column!r}, which is no side column; there are "
                     f"{sorted(columns)}.{did_you_mean(column, columns)}"
-                )
-        for column, kind in self.options.types.items():
-            if kind not in KINDS:
-                raise ConfigError(
-                    f"features.types[{column!r}] is {kind!r}; allowed: {', '.join(KINDS)}."
-                    + did_you_mean(str(kind), KINDS)
                 )
 
     def _history(self, item_features: list[Feature]) -> list[Feature]:

@@ -6,13 +6,14 @@ E events; users and items are dense codes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from rechub_cli.data.order import stable_order
 from rechub_cli.errors import DataError
+from rechub_cli.trainers.rules import check, check_known, whole_rule
 
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]
@@ -25,11 +26,18 @@ class FilterOptions:
 
     min_user_events, min_item_events: of the k-core; 0 and 1 keep all.
     duplicates: which of a user's repeats of one item stay, by (time, row).
+
+    Raises ConfigError for other values.
     """
 
     min_user_events: int = 0
     min_item_events: int = 0
     duplicates: Duplicates = "all"
+
+    def __post_init__(self) -> None:
+        check_known("duplicates", self.duplicates, get_args(Duplicates))
+        counts = ("min_user_events", "min_item_events")
+        check(self, *(whole_rule(key, getattr(self, key), 0) for key in counts))
 
 
 def apply_filters(

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from rechub_cli.data.cells import show
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.filters import FilterOptions
 from rechub_cli.data.parquet import ALLOWED
 from rechub_cli.data.readers import AUTO, ColumnNames, SideTable, read_memory, read_table

@@ -5,7 +5,7 @@ No numpy here, as no torch is in ``trainers.rules``.
 
 from __future__ import annotations
 
-from rechub_cli.trainers.rules import Rule
+from rechub_cli.trainers.rules import Rule, is_number
 
 METHODS = ("leave_one_out", "time", "user", "given")
 READ_BY = {"time": ("time",), "valid_share": ("time", "user"), "test_share": ("time", "user")}
@@ -30,7 +30,10 @@ def split_rules(
             for key, methods in READ_BY.items()
         ),
         *(
-            (share is not None and not 0 < share < 1, f"{key}|is not between the allowed 0 and 1")
+            (
+                share is not None and not (is_number(share) and 0 < share < 1),
+                f"{key}|is not between the allowed 0 and 1",
+            )
             for key, share in shares.items()
         ),
         (

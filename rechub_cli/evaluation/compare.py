@@ -7,12 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
-from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.evaluation.baselines import Popularity, SequentialRules
 from rechub_cli.evaluation.metrics import compute_metrics
 from rechub_cli.evaluation.ranking import Scorer, rank_queries
 
-SPLITS = ("valid", "test")
 RULES = {"window": 10, "history": 10, "decay": 0.8}
 
 
@@ -43,7 +42,7 @@ def baseline_metrics(
     *,
     top_k: Sequence[int],
     mask_seen: bool,
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] = HELD_OUT,
     candidates: Tensor | None = None,
 ) -> dict[str, Any]:
     """Popularity (the floor) and sequential rules (the reference), with the rules' settings."""

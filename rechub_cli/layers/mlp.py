@@ -57,7 +57,7 @@ class MLPParams:
             )
         if not isinstance(parsed.residual, bool):
             raise RechubError(f"{name}.residual={parsed.residual!r}; allowed: True, False")
-        if not 0 <= parsed.dropout < 1:
+        if not isinstance(parsed.dropout, float | int) or not 0 <= parsed.dropout < 1:
             raise RechubError(f"{name}.dropout={parsed.dropout}; allowed: 0 <= dropout < 1")
         return parsed
 

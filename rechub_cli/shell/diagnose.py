@@ -22,7 +22,8 @@ from rechub_cli.shell.arguments import Arguments
 from rechub_cli.shell.options import SELECTABLE, options_of
 from rechub_cli.suggest import did_you_mean
 
-REFUSALS = (HydraException, OmegaConfBaseException, yaml.YAMLError)
+# A ValueError is of a group that is given a number or null.
+REFUSALS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:

@@ -62,6 +62,8 @@ def training_loader(
     if not loader.num_rows:
         why = "no user has two training events" if least else "there is no training event"
         raise DataError(f"{why} of known items: see rechub check, and features.min_count")
+    if loader.weight is not None and not bool((loader.weight > 0).any()):
+        raise DataError("the weight of every event is 0: nothing would be learned")
     return loader
 
 

@@ -17,7 +17,6 @@ from rechub_cli.suggest import did_you_mean
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
 from rechub_cli.trainers.device import choose_matmul, pick_device
 from rechub_cli.trainers.loading import check_samples
-from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 from rechub_cli.trainers.options import (
     DEFAULT_LOSS,
     DEFAULT_NEGATIVES,
@@ -32,7 +31,7 @@ from rechub_cli.trainers.rules import check, clip_rule, lazy_sampler_rule, loop_
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
 from rechub_cli.trainers.towers import Towers
-from rechub_cli.trainers.updates import Updates
+from rechub_cli.trainers.updates import Updates, build_updates
 from rechub_cli.trainers.watch import Watch, check_finite
 
 
@@ -88,6 +87,7 @@ class MatchTrainer:
         self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
         self.optimizer = str(self.optimizer_params.get("name", "adam"))
         check(self, *loop_rules(vars(self)), clip_rule(self.optimizer, clip_norm))
+        self.top_k = tuple(top_k)
         check_samples(model, samples)
         self.loss, self.negatives = loss or DEFAULT_LOSS[self.mode], negatives
         check_together(self.mode, self.loss, negatives or DEFAULT_NEGATIVES[self.mode])
@@ -123,7 +123,16 @@ class MatchTrainer:
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
         self.warnings, self.history, self.figures = watch.warnings, [], {}
-        updates = self._updates(steps, watch)
+        updates = build_updates(
+            self.model,
+            self.optimizer_params,
+            watch.gradients,
+            schedule=self.schedule,
+            warmup_steps=self.warmup_steps,
+            total_steps=steps.updates(n_epoch=self.n_epoch, accumulate=self.accumulate),
+            clip_norm=self.clip_norm,
+            accumulate=self.accumulate,
+        )
         torch.manual_seed(self.seed)  # dropout
         self.reporter.start(n_epoch=self.n_epoch, steps=steps.length, monitor=self.monitor)
         best_tensors, reason = model_tensors(self.model), f"all {self.n_epoch} epochs done"
@@ -154,7 +163,7 @@ class MatchTrainer:
     ) -> dict[str, float]:
         """Metrics under exact full ranking; see evaluate_model."""
         mask = self.mask_seen if mask_seen is None else mask_seen
-        top_k = top_k or self.top_k
+        top_k = self.top_k if top_k is None else top_k
         check({"top_k": top_k}, top_k_rule(top_k))
         return evaluate_model(self.model, data, split=split, top_k=top_k, mask_seen=mask)[0]
 
@@ -163,23 +172,6 @@ class MatchTrainer:
         from rechub_cli.export.onnx import export_tower  # noqa: PLC0415 - seconds to import
 
         export_tower(self.model, Path(path), tower=mode)
-
-    def _updates(self, steps: Steps, watch: Watch) -> Updates:
-        optimizer = build_optimizer(self.model, self.optimizer_params)
-        scheduler = build_schedule(
-            optimizer,
-            name=self.schedule,
-            warmup_steps=self.warmup_steps,
-            total_steps=steps.updates(n_epoch=self.n_epoch, accumulate=self.accumulate),
-        )
-        return Updates(
-            self.model,
-            optimizer,
-            scheduler,
-            watch.gradients,
-            clip_norm=self.clip_norm,
-            accumulate=self.accumulate,
-        )
 
     def _epoch(
         self, epoch: int, steps: Steps, watch: Watch, updates: Updates, valid: MatchData | None

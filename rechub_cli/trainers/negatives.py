@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import HistoryGather, TrainBatch
+from rechub_cli.data.batches import HistoryGather, TrainBatch, distinct
 from rechub_cli.data.order import stable_order
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
@@ -198,7 +198,7 @@ class KnownPairs:
             return self._contain(user.unsqueeze(1) * self.num_items + rows)
         # Each pair of a user and an item is sought once: a batch of windows has few users.
         user, of_user = torch.unique(user, return_inverse=True)
-        rows, of_item = torch.unique(rows, return_inverse=True)
+        rows, of_item = distinct(rows, self.num_items)
         return self._contain(user.unsqueeze(1) * self.num_items + rows)[of_user][:, of_item]
 
     def _contain(self, keys: Tensor) -> Tensor:

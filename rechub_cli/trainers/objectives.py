@@ -138,19 +138,19 @@ class SampledLoss:
         parts = self.sampler.draw(target, generator, shared=self.shared)
         drawn = [target, *parts]
         rows, where = distinct(torch.cat([d.flatten() for d in drawn]), len(self.sampler.counts))
-        excluded = _beside([self._excluded(batch, part) for part in parts])
+        own, *places = torch.split(where, [d.numel() for d in drawn])
+        places = [at.view(part.shape) for at, part in zip(places, parts, strict=True)]
+        excluded = _beside([self._excluded(batch, rows, at) for at in places])
         # Some rows twice, so that the tower sees few different counts (see ITEM_STEP).
         rows = rows[torch.arange(round_up(len(rows), ITEM_STEP)) % len(rows)]
         device = self.table.device
-        batch, where, excluded = batch.to(device), where.to(device), excluded.to(device)
+        batch, excluded = batch.to(device), excluded.to(device)
         vectors = self.towers.items(self.table(rows, generator))
-        own, *places = torch.split(where, [d.numel() for d in drawn])
-        positives = rows_at(vectors, own)  # [Q, D]
+        positives = rows_at(vectors, own.to(device))  # [Q, D]
         model = self.towers.model
         queries = model.queries(user_vectors(self.towers, batch), positives) / model.temperature
         positive = best_products(queries, positives.unsqueeze(1)).squeeze(1)
-        shaped = [at.view(part.shape) for at, part in zip(places, parts, strict=True)]
-        negative = _beside([_products(queries, vectors, at) for at in shaped])
+        negative = _beside([_products(queries, vectors, at.to(device)) for at in places])
         if self.sampler.kind == "hard":
             negative, excluded = hardest(negative, excluded, self.sampler.num_negatives)
         if self.logq != "none":
@@ -165,14 +165,17 @@ class SampledLoss:
             )
         return self.loss(positive, negative, excluded=excluded, weight=batch.weight)
 
-    def _excluded(self, batch: TrainBatch, drawn: Tensor) -> Tensor:
-        """Which of a part of the draw, [N] or [Q, N], are no negatives of a row: bool [Q, N]."""
+    def _excluded(self, batch: TrainBatch, rows: Tensor, place: Tensor) -> Tensor:
+        """Which of a part of the draw are no negatives of a row: bool [Q, N].
+
+        It is the catalogue rows [R], ascending, at the places [N] or [Q, N].
+        """
+        drawn = rows[place]
         excluded = drawn == batch.target.unsqueeze(1)
         if self.known is not None:
             excluded |= self.known.contains(batch.user, drawn)
         if self.taken is not None:
-            candidates, of_drawn = distinct(drawn, len(self.sampler.counts))
-            excluded |= self.taken.among(batch, candidates)[:, of_drawn]
+            excluded |= self.taken.among(batch, rows)[:, place]
         return excluded
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
-from rechub_cli.trainers.rules import LAZY, OPTIMIZERS, check, decay_rule
+from rechub_cli.trainers.rules import LAZY, OPTIMIZERS, check, decay_rule, is_number
 
 DENSE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -26,7 +26,7 @@ SCHEDULES = ("constant", "linear", "cosine")
 def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.Optimizer:
     """An optimizer whose weight decay spares biases, norms and other vectors.
 
-    params: ``lr`` > 0, ``weight_decay`` >= 0 (default 0), ``name`` of OPTIMIZERS (default adam).
+    params: ``lr`` >= 0, ``weight_decay`` >= 0 (default 0), ``name`` of OPTIMIZERS (default adam).
     ``lazy_adam``: Adam, but a row of an embedding table that a step does not look up keeps its
         value and its moments, where Adam would go on by its momentum. ``rowwise_adagrad``:
         Adagrad with one accumulator a row of a table, the mean square of the row's gradient
@@ -45,6 +45,12 @@ def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.
             f"optimizer_params.name={name!r}; allowed: {', '.join(OPTIMIZERS)}."
             + did_you_mean(str(name), OPTIMIZERS)
         )
+    rate = given.get("lr", 1e-3)
+    check(
+        {"weight_decay": decay, "lr": rate},
+        (not (is_number(rate) and rate >= 0), "lr|is no number >= 0"),
+        (not (is_number(decay) and decay >= 0), "weight_decay|is no number >= 0"),
+    )
     check({"weight_decay": decay}, decay_rule(name, decay))
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
     for table in tables:

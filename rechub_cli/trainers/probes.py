@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import TrainBatch
+from rechub_cli.data.batches import HistoryGather, TrainBatch
 from rechub_cli.features import SequenceFeature
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.objectives import Objective, user_vectors
@@ -31,7 +31,11 @@ class Probe(Protocol):
     def rows(self) -> int: ...
 
     def mismatched_loss(self) -> Tensor:
-        """The batch's loss with every target given to the user of another row."""
+        """The batch's loss with every target given to the user of another row.
+
+        But for what its user, or the other's, had before, where that is known: users come back
+        to items, and a user tower may start near those of the history.
+        """
 
     def scores(self) -> Tensor:
         """Serving scores [at most MAX_QUERIES, at most MAX_CANDIDATES] of the batch's users."""
@@ -43,6 +47,7 @@ class CatalogueProbe:
 
     model: MatchingModel
     objective: Objective
+    gather: HistoryGather
     candidates: Mapping[str, Tensor]
     device: torch.device
     batch: TrainBatch | None = None
@@ -53,7 +58,9 @@ class CatalogueProbe:
 
     def mismatched_loss(self) -> Tensor:
         assert self.batch is not None
-        target = self.batch.target.roll(self.rows // 2)
+        target, other = self.batch.target, self.batch.target.roll(self.rows // 2)
+        before = [had_before(self.gather, self.batch, item) for item in (target, other)]
+        target = torch.where(before[0] | before[1], target, other)
         return self.objective(replace(self.batch, target=target), torch.Generator().manual_seed(0))
 
     def scores(self) -> Tensor:
@@ -92,6 +99,14 @@ class RowProbe:
         users = model.user_tower(features)
         items = model.item_tower(features)[spread(self.rows, MAX_CANDIDATES)]
         return model.scores(users[spread(self.rows, MAX_QUERIES)], items)
+
+
+def had_before(gather: HistoryGather, batch: TrainBatch, item: Tensor) -> Tensor:
+    """Whether each row's user had an item before the row's event; item: catalogue rows [Q]."""
+    start = gather.known_before[gather.offsets[batch.user]].tolist()
+    stop, items = gather.known_before[batch.event].tolist(), gather.items.numpy()
+    rows = zip(start, stop, item.tolist(), strict=True)
+    return torch.tensor([bool((items[a:b] == wanted).any()) for a, b, wanted in rows])
 
 
 def spread(size: int, most: int) -> Tensor:

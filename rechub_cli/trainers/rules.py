@@ -1,4 +1,5 @@
-"""Which losses, samplers, logQ forms and optimizers there are, and which of them go together.
+"""Which losses, samplers, logQ forms and optimizers there are, which of them go together, and what
+numbers and names options take.
 
 The shell's schema and the Python constructors apply the same rules, so both refuse alike. A rule
 is (it is broken, "key|what is wrong"). No torch here: the shell reads this before it needs any.
@@ -6,8 +7,9 @@ is (it is broken, "key|what is wrong"). No torch here: the shell reads this befo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from numbers import Integral
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from rechub_cli.errors import ConfigError
@@ -25,7 +27,7 @@ SAMPLES = ("auto", "windows", "prefixes")
 LAZY = OPTIMIZERS[-2:]
 """Optimizers under which a step touches only the rows of the tables that it has looked up."""
 
-MAX_TOP_K, MAX_SEED = 1_000_000, 2**31 - 1
+MAX_TOP_K, MAX_SEED, MAX_THREADS = 1_000_000, 2**31 - 1, 1024
 
 Rule = tuple[bool, str]
 
@@ -143,28 +145,46 @@ def lazy_sampler_rule(name: str, sampler: str) -> Rule:
 
 def loop_rules(found: Mapping[str, Any]) -> list[Rule]:
     """Which numbers a training loop can work with. found: name -> value."""
-    counts = ("n_epoch", "batch_size", "patience", "accumulate", "threads")
-    clip_norm, warmup_steps, seed = (found[k] for k in ("clip_norm", "warmup_steps", "seed"))
+    threads, clip_norm = found["threads"], found["clip_norm"]
+    most = f"is no integer in the allowed 1..{MAX_THREADS}"
     return [
+        *(whole_rule(key, found[key], 1) for key in ("n_epoch", "accumulate")),
         *(
-            (found[key] is not None and not _whole(found[key], 1), f"{key}|is no integer >= 1")
-            for key in counts
+            whole_rule(key, found[key], 1)
+            for key in ("batch_size", "patience")
+            if found[key] is not None
         ),
+        (threads is not None and not _whole(threads, 1, MAX_THREADS), f"threads|{most}"),
         top_k_rule(found["top_k"]),
-        (not _whole(warmup_steps, 0), "warmup_steps|is no integer >= 0"),
-        (clip_norm is not None and not clip_norm > 0, "clip_norm|is not above 0"),
-        (not _whole(seed, 0, MAX_SEED), f"seed|is no integer in the allowed 0..{MAX_SEED}"),
+        whole_rule("warmup_steps", found["warmup_steps"], 0),
+        (
+            clip_norm is not None and not (is_number(clip_norm) and clip_norm > 0),
+            "clip_norm|is no number above 0",
+        ),
+        (
+            not _whole(found["seed"], 0, MAX_SEED),
+            f"seed|is no integer in the allowed 0..{MAX_SEED}",
+        ),
     ]
 
 
+def whole_rule(key: str, value: object, least: int) -> Rule:
+    return not _whole(value, least), f"{key}|is no integer >= {least}"
+
+
+def is_number(value: object) -> bool:
+    """A finite one; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def top_k_rule(top_k: object) -> Rule:
-    cut_offs = list(top_k) if isinstance(top_k, Iterable) else []
+    cut_offs = top_k if isinstance(top_k, Sequence) else ()
     fine = bool(cut_offs) and all(_whole(k, 1, MAX_TOP_K) for k in cut_offs)
     return (not fine, f"top_k|is no sequence of integers in the allowed 1..{MAX_TOP_K}")
 
 
 def _whole(value: object, least: int, most: int | None = None) -> bool:
-    if not isinstance(value, Integral):
+    if not isinstance(value, Integral) or isinstance(value, bool):
         return False
     return least <= int(value) and (most is None or int(value) <= most)
 

@@ -35,9 +35,9 @@ class FirstLoss:
     equal_scores: the loss were all scores equal: ln C for a softmax over C candidates (ln of the
         catalogue's size where logQ corrects drawn ones), ln 2 for BPR and for BCE.
     expected: the loss of these very weights when every target is given to the user of another
-        row, so that nothing can be known of it. It is ``equal_scores`` plus what the width of
-        the first scores costs, for a softmax about their variance / 2: under cosine they have a
-        standard deviation of 1 / (sqrt(D) * temperature) from the start.
+        row, so that nothing can be known of it; see Probe.mismatched_loss. It is ``equal_scores``
+        plus what the width of the first scores costs, for a softmax about their variance / 2:
+        under cosine they have a standard deviation of 1 / (sqrt(D) * temperature) from the start.
     rows: of the batch.
     """
 
@@ -60,7 +60,8 @@ def odd_first_loss(loss: FirstLoss, *, temperature: float) -> RunWarning | None:
             "odd_first_loss",
             f"{found} of a model that knows nothing: the input shows the target. Look for a "
             "history that holds it, or a user feature made from it; weights that were trained "
-            "before on these data do the same, and are well",
+            "before on these data do the same, and are well, and so do users of a DataLoader who "
+            "come back to their items",
         )
     if loss.found > 2 * loss.expected:
         return RunWarning(

@@ -110,7 +110,7 @@ def catalogue_steps(
     )
     candidates = data.trained_items[spread(len(data.trained_items), MAX_CANDIDATES)]
     items = {name: t[candidates].to(device) for name, t in data.encoded.item.items()}
-    probe = CatalogueProbe(model, objective, items, device)
+    probe = CatalogueProbe(model, objective, data.gather, items, device)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
         generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from rechub_cli.trainers.gradients import GradientNorms
+from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 
 
 class Updates:
@@ -46,3 +50,24 @@ class Updates:
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.batches = 0
+
+
+def build_updates(
+    model: nn.Module,
+    optimizer_params: Mapping[str, Any],
+    gradients: GradientNorms,
+    *,
+    schedule: str,
+    warmup_steps: int,
+    total_steps: int | None,
+    clip_norm: float | None,
+    accumulate: int,
+) -> Updates:
+    """optimizer_params: see build_optimizer. total_steps: see build_schedule. Others: Updates."""
+    optimizer = build_optimizer(model, optimizer_params)
+    scheduler = build_schedule(
+        optimizer, name=schedule, warmup_steps=warmup_steps, total_steps=total_steps
+    )
+    return Updates(
+        model, optimizer, scheduler, gradients, clip_norm=clip_norm, accumulate=accumulate
+    )

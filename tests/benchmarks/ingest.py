@@ -18,7 +18,8 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from rechub_cli.data.dataset import SplitOptions, make_split, training_events
-from rechub_cli.data.encode import Encoder, FeatureOptions
+from rechub_cli.data.encode import Encoder
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.interactions import index_raw
 from rechub_cli.data.readers import read_table
 from tests.benchmarks.record import Row

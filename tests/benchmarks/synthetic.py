@@ -13,7 +13,7 @@ from rechub_cli.config.origin import Origin
 from rechub_cli.config.resolve import resolve
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import MatchData
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.load import load_interactions
 from rechub_cli.shell.diagnose import plain
 

@@ -142,6 +142,9 @@ def test_a_run_whose_export_fails_is_finished(tmp_path: Path) -> None:
     rechub("evaluate", "run=run", cwd=tmp_path)
     rechub("export", "run=run", cwd=tmp_path)
     assert (tmp_path / "run" / "export" / "user_tower.onnx").exists()
+    later = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert later.pop("parity")["max_difference"] < 1e-4
+    assert later == {k: v for k, v in manifest.items() if k != "parity"}
 
 
 def test_a_stopped_run_is_read_from_its_best_epoch(run: Path, tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from tests.cli.process import ENV, ROOT, SMALL, python, rechub
     [
         (["trian"], ["unknown command 'trian'", "Did you mean 'train'?"]),
         (["train", "model=mnd"], ["no option 'mnd'", "Did you mean 'mind'?"]),
+        (["train", "model=null"], ["no option 'null'; allowed: comirec_dr"]),
+        (["check", "recipe=3"], ["no option '3'; allowed: amazon_beauty"]),
         (["train", "+model=mnd"], ["no option 'mnd'", "Did you mean 'mind'?"]),
         (["train", "modle=mind"], ["no such key", "Did you mean 'model'?"]),
         (["train", "trainer.lr=1"], ["Did you mean 'trainer.optimizer_params.lr'?"]),

@@ -100,6 +100,10 @@ def test_what_runs_for_a_moment_only_does_not_count(
         (["train"], ": no epoch was finished"),
         (["train", "seed=1"], ": `rechub evaluate run={run}` reads its best epoch"),
         (["train", "-m", "seed=1,2"], ": `rechub evaluate run={run}` reads its best epoch"),
+        (
+            ["train", "seed=1", "hydra.run.dir=a b"],
+            ": `rechub evaluate 'run={run}'` reads its best epoch",
+        ),
         (["check"], ""),
         (["estimate"], ""),
     ],

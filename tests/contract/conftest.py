@@ -12,7 +12,7 @@ import yaml
 
 from rechub_cli.config.locate import conf_dir
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import RawData
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.registry import build_model, list_models

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import RawData
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from tests.contract.conftest import make_model

@@ -11,7 +11,7 @@ import pytest
 
 from rechub_cli.data.dataset import SplitOptions, prepare
 from rechub_cli.data.demo import NEVER, NUM_INTERESTS, DemoWorld, Law, make_demo
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import ITEM, TIMESTAMP, USER
 from rechub_cli.evaluation.compare import baseline_metrics, rank_scorer
 

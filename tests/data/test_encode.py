@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pytest
 import torch
 
 from rechub_cli.data.batches import HistoryGather, replace_by_oov
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
+from rechub_cli.data.filters import FilterOptions
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.vocabulary import OOV, Vocabulary
 from rechub_cli.errors import ConfigError, DataError
@@ -164,11 +167,27 @@ def test_kinds_are_guessed_and_can_be_overruled() -> None:
     assert kinds == {"item_id": SparseFeature, "year": DenseFeature, "title": SparseFeature}
     with pytest.raises(ConfigError, match="Did you mean 'price'"):
         data(FeatureOptions(exclude=("prise",)), items=table)
-    wrong = FeatureOptions(types={"year": "spares"})  # type: ignore[dict-item]
-    with pytest.raises(
-        ConfigError, match=r"types\['year'\] is 'spares'; allowed: sparse, .*'sparse'"
-    ):
-        data(wrong, items=table)
+
+
+@pytest.mark.parametrize(
+    ("make", "wrong", "message"),
+    [
+        (FeatureOptions, {"types": {"year": "spares"}}, r"types\['year'\]='spares'; .*'sparse'"),
+        (FeatureOptions, {"pooling": "maen"}, "pooling='maen'; .* Did you mean 'mean'"),
+        (FeatureOptions, {"max_len": 0}, "max_len=0 is no integer >= 1"),
+        (FeatureOptions, {"min_count": True}, "min_count=True is no integer >= 1"),
+        (FeatureOptions, {"oov_share": 2}, "oov_share=2 is no number >= 0 and < 1"),
+        (FeatureOptions, {"exclude": "price"}, "exclude='price' is no list of columns"),
+        (FilterOptions, {"duplicates": "fisrt"}, "duplicates='fisrt'; .* Did you mean 'first'"),
+        (FilterOptions, {"min_user_events": "5"}, "min_user_events='5' is no integer >= 0"),
+        (FilterOptions, {"min_item_events": -1}, "min_item_events=-1 is no integer >= 0"),
+    ],
+)
+def test_options_take_what_the_shell_takes(
+    make: Callable[..., object], wrong: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make(**wrong)
 
 
 def test_training_samples_are_every_training_event_once() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.demo import make_demo
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.interactions import index_raw
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.splits import leave_one_out

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from rechub_cli.data.batches import query_batches
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.vocabulary import FIRST
 from rechub_cli.evaluation.model_scores import user_vectors

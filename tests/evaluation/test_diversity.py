@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.errors import ConfigError
 from rechub_cli.evaluation.compare import rank_scorer
 from rechub_cli.evaluation.diversity import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import RawData
 from rechub_cli.evaluation.model_scores import evaluate_model, model_scorer
 from rechub_cli.evaluation.ranking import MISS

@@ -57,7 +57,7 @@ def test_two_processes_write_equal_bytes(tmp_path: Path) -> None:
         "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
         "from tests.contract.conftest import make_model, tiny_raw\n"
         "from rechub_cli.data.dataset import SplitOptions, prepare\n"
-        "from rechub_cli.data.encode import FeatureOptions\n"
+        "from rechub_cli.data.feature_options import FeatureOptions\n"
         "from rechub_cli.export.onnx import export_tower\n"
         "data = prepare(tiny_raw(), split=SplitOptions(), features=FeatureOptions(max_len=8),"
         " embed_dim=16, seed=0)\n"

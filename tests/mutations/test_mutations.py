@@ -25,6 +25,8 @@ SOFTMAX = "trainers/full_softmax.py"
 NEGATIVES, NEGATIVES_TEST = "trainers/negatives.py", "tests/trainers/test_negatives.py"
 LAYERS = "tests/layers/test_causal_layers.py"
 LOADING, LOADING_TEST = "trainers/loading.py", "tests/trainers/test_loading.py"
+MLP, PROBES = "layers/mlp.py", "trainers/probes.py"
+SANITY_TEST = "tests/trainers/test_sanity.py"
 STEPS, COMBINATIONS_TEST = "trainers/steps.py", "tests/trainers/test_combinations.py"
 
 
@@ -274,6 +276,31 @@ MUTATIONS = (
     Mutation(
         "sampler", "logQ by default", STEPS, '"negatives" if softmax and not hard else "none"',
         '"none"', COMBINATIONS_TEST,
+    ),
+    Mutation("mlp", "residual is lost", MLP, "out + self.residual(x)", "out", "tests/layers"),
+    Mutation("mlp", "numbers shift the rest", MLP, " * (width > 1)", "", "tests/layers"),
+    Mutation(
+        "mlp", "parts side by side", MLP, "torch.cat(starts, dim=1)",
+        "torch.eye(sizes[-1], sizes[0])", "tests/layers",
+    ),
+    Mutation(
+        "mind", "map starts anywhere", CAPSULE, "init_near_identity(self.bilinear.weight)",
+        "nn.init.xavier_uniform_(self.bilinear.weight)", "tests/layers",
+    ),
+    Mutation(
+        "comirec_dr", "maps start anywhere", CAPSULE, "init_near_identity(self.maps)",
+        "nn.init.xavier_uniform_(self.maps)", "tests/layers",
+    ),
+    Mutation(
+        "sanity", "repeats go to others", PROBES,
+        "torch.where(before[0] | before[1], target, other)", "other", SANITY_TEST,
+    ),
+    Mutation(
+        "sanity", "repeats of the other", PROBES, "before[0] | before[1]", "before[0]", SANITY_TEST
+    ),
+    Mutation(
+        "sanity", "the future is before", PROBES, "gather.known_before[batch.event].tolist()",
+        "gather.known_before[gather.offsets[batch.user + 1]].tolist()", SANITY_TEST,
     ),
     Mutation(
         "loading", "empty histories", LOADING, "1 if isinstance(model, CausalModel) else 0", "0",

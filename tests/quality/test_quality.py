@@ -20,7 +20,7 @@ import pytest
 
 from rechub_cli.data.dataset import SplitOptions, prepare
 from rechub_cli.data.demo import make_demo
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import ITEM, RawData
 from rechub_cli.evaluation.compare import baseline_metrics
 from rechub_cli.models.matching.mind import MIND

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pyarrow as pa
 import pytest
 from torch.testing import assert_close
 
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
+from rechub_cli.data.raw import WEIGHT
 from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.trainers.loading import (
     batch_rows,
@@ -136,3 +140,18 @@ def test_rows_of_a_step(tiny: MatchData) -> None:
     assert batch_rows(tiny, make_model("dssm", tiny), None) == 512
     assert batch_rows(tiny, make_model("sasrec", tiny), None, "prefixes") == 256
     assert batch_rows(tiny, make_model("sasrec", tiny), 7) == 7
+
+
+@pytest.mark.parametrize("name", ["mind", "sasrec"])
+def test_data_in_which_no_event_counts_are_refused(name: str) -> None:
+    raw = tiny_raw(users=90)
+    weights = pa.array([0.0] * raw.events.num_rows)
+    data = prepare(
+        replace(raw, events=raw.events.append_column(WEIGHT, weights)),
+        split=SplitOptions(),
+        features=FeatureOptions(max_len=8),
+        embed_dim=16,
+        seed=0,
+    )
+    with pytest.raises(DataError, match="the weight of every event is 0"):
+        training_loader(data, make_model(name, data), samples="auto", batch_size=None, seed=0)

@@ -19,8 +19,6 @@ from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
 from rechub_cli.trainers.options import LossOptions, parse_mode
-from rechub_cli.trainers.reporter import Reporter
-from rechub_cli.trainers.watch import Watch
 from tests.contract.conftest import make_model
 
 Rows = list[tuple[dict[str, Tensor], Tensor]]
@@ -209,11 +207,15 @@ def test_unknown_monitor_is_named(tiny: MatchData) -> None:
         ({"patience": 0}, "patience=0 is no integer >= 1"),
         ({"accumulate": 0}, "accumulate=0 is no integer >= 1"),
         ({"accumulate": 2.5}, "accumulate=2.5 is no integer >= 1"),
-        ({"threads": 0}, "threads=0 is no integer >= 1"),
+        ({"threads": 0}, "threads=0 is no integer in the allowed 1..1024"),
         ({"warmup_steps": -1}, "warmup_steps=-1 is no integer >= 0"),
-        ({"clip_norm": 0.0}, "clip_norm=0.0 is not above 0"),
-        ({"clip_norm": -1.0}, "clip_norm=-1.0 is not above 0"),
-        ({"clip_norm": float("nan")}, "clip_norm=nan is not above 0"),
+        ({"clip_norm": 0.0}, "clip_norm=0.0 is no number above 0"),
+        ({"clip_norm": -1.0}, "clip_norm=-1.0 is no number above 0"),
+        ({"clip_norm": float("nan")}, "clip_norm=nan is no number above 0"),
+        ({"clip_norm": "1"}, "clip_norm='1' is no number above 0"),
+        ({"n_epoch": None}, "n_epoch=None is no integer >= 1"),
+        ({"patience": True}, "patience=True is no integer >= 1"),
+        ({"top_k": iter((5, 10))}, "top_k=.* is no sequence"),
         ({"seed": -1}, r"seed=-1 is no integer in the allowed 0\.\.2147483647"),
         ({"top_k": (0, 10)}, r"top_k=\(0, 10\) is no sequence of integers in the allowed 1\.\."),
         ({"top_k": ()}, r"top_k=\(\) is no sequence"),
@@ -292,10 +294,7 @@ def test_clipping_bounds_the_step(tiny: MatchData) -> None:
     model = make_model("dssm", tiny)
     before = [p.clone() for p in model.parameters()]
     trainer = MatchTrainer(model, 2, {"name": "sgd", "lr": 1.0}, 1, batch_size=1000, clip_norm=1e-3)
-    steps = trainer._steps(tiny)
-    updates = trainer._updates(steps, Watch(model, steps.probe, Reporter(), fresh=True))
-    updates.add(next(iter(steps.losses(1)))[0])
-    updates.step()
+    trainer.fit(tiny)  # one step
     moved = torch.cat([(a - b).flatten() for a, b in zip(before, model.parameters(), strict=True)])
     assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 

@@ -100,6 +100,19 @@ def test_a_schedule_reaches_both_parts(name: str) -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"lr": -1.0}, "lr=-1.0 is no number >= 0"),
+        ({"lr": "0.1"}, "lr='0.1' is no number >= 0"),
+        ({"lr": 0.1, "weight_decay": "0"}, "weight_decay='0' is no number >= 0"),
+    ],
+)
+def test_what_is_no_rate_is_refused(wrong: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_optimizer(Tiny(), wrong)
+
+
 @pytest.mark.parametrize("name", LAZY)
 def test_weight_decay_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="weight_decay=0.1"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import hydra
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ from rechub_cli.config.origin import Origin
 from rechub_cli.config.resolve import resolve
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
-from rechub_cli.data.encode import FeatureOptions
+from rechub_cli.data.feature_options import FeatureOptions
+from rechub_cli.data.raw import RawData
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.shell.diagnose import plain
 from rechub_cli.trainers import watch
@@ -256,6 +258,24 @@ def test_an_input_that_shows_the_target_is_seen(mode: str, sign: int, text: str)
     trainer.fit([(batch, torch.ones(256))])
     assert [w.name for w in trainer.warnings] == ["odd_first_loss"]
     assert text in trainer.warnings[0].text
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_users_who_come_back_to_their_items_are_well(name: str) -> None:
+    """A user who starts near the history finds a repeat at once, and nothing shows the target."""
+    rng = np.random.default_rng(0)
+    own = rng.integers(0, 200, (60, 1, 2))  # two items a user
+    items = np.take_along_axis(own, rng.integers(0, 2, (60, 8, 1)), axis=2)
+    columns = {"user": np.repeat(np.arange(60), 8), "item": items.ravel()}
+    events = pa.table(columns | {"timestamp": np.tile(np.arange(8), 60)})
+    features = FeatureOptions(max_len=MAX_LEN)
+    data = prepare(RawData(events), split=SplitOptions(), features=features, embed_dim=16, seed=0)
+    for exclude in ("none", "seen"):
+        negatives = NegativeOptions("full", exclude=exclude)
+        trainer = fitted(make_model(name, data), data, n_epoch=1, negatives=negatives)
+        first = trainer.figures["first_loss"]
+        assert trainer.warnings == []
+        assert first["found"] == pytest.approx(first["expected"], rel=0.2)
 
 
 def test_equal_scores_have_the_loss_of_chance(tiny: MatchData) -> None:

@@ -1,0 +1,41 @@
+"""What may be told about side columns and histories, before any of them is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rechub_cli.data.kinds import KINDS, Kind
+from rechub_cli.features import POOLINGS
+from rechub_cli.trainers.rules import check, check_known, is_number, whole_rule
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """What ``features: auto`` may be told; see conf/features/auto.yaml for each meaning.
+
+    Raises ConfigError for other values.
+    """
+
+    user_id: bool = False
+    exclude: tuple[str, ...] = ()
+    types: Mapping[str, Kind] = field(default_factory=dict)
+    max_len: int = 50
+    history_columns: Literal["auto"] | tuple[str, ...] = "auto"
+    min_count: int = 1
+    oov_share: float = 0.02
+    pooling: str = "mean"
+
+    def __post_init__(self) -> None:
+        check_known("pooling", self.pooling, POOLINGS)
+        for column, kind in self.types.items():
+            check_known(f"types[{column!r}]", kind, KINDS)
+        share = self.oov_share
+        check(
+            self,
+            whole_rule("max_len", self.max_len, 1),
+            whole_rule("min_count", self.min_count, 1),
+            (not (is_number(share) and 0 <= share < 1), "oov_share|is no number >= 0 and < 1"),
+            (isinstance(self.exclude, str), "exclude|is no list of columns"),
+        )
