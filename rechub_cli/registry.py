@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any
 
-from rechub_cli.errors import ConfigError
+from rechub_cli.checks import check_known
 from rechub_cli.features import FeatureSchema
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.comirec_dr import ComirecDR
@@ -20,7 +20,6 @@ from rechub_cli.models.matching.gru4rec import GRU4Rec
 from rechub_cli.models.matching.mind import MIND
 from rechub_cli.models.matching.sasrec import SASRec
 from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
-from rechub_cli.suggest import did_you_mean
 
 ALL_MODES = ("pointwise", "pairwise", "listwise")
 ENTRY_POINTS = "rechub.models"
@@ -62,10 +61,7 @@ def list_models() -> list[ModelEntry]:
 def find_model(name: str) -> ModelEntry:
     """A registered model. Raises ConfigError for another name."""
     entries = {entry.name: entry for entry in list_models()}
-    if name not in entries:
-        raise ConfigError(
-            f"model.name={name!r}; allowed: {', '.join(entries)}.{did_you_mean(name, entries)}"
-        )
+    check_known("model.name", name, entries)
     return entries[name]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rechub_cli.checks import check, check_known
 from rechub_cli.data.batches import HistoryGather, TrainLoader
 from rechub_cli.data.encode import ITEM_ID, Encoded, Encoder
 from rechub_cli.data.feature_options import FeatureOptions
@@ -37,7 +38,6 @@ from rechub_cli.data.splits import (
 from rechub_cli.data.vocabulary import FIRST
 from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import DataError
-from rechub_cli.trainers.rules import check, check_known
 
 HELD_OUT = ("valid", "test")
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rechub_cli.checks import check, check_known, is_number, whole_rule
 from rechub_cli.data.kinds import KINDS, Kind
 from rechub_cli.features import POOLINGS
-from rechub_cli.trainers.rules import check, check_known, is_number, whole_rule
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from rechub_cli.checks import check, check_known, whole_rule
 from rechub_cli.data.order import stable_order
 from rechub_cli.errors import DataError
-from rechub_cli.trainers.rules import check, check_known, whole_rule
 
 Ints = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int32]

@@ -5,7 +5,7 @@ No numpy here, as no torch is in ``trainers.rules``.
 
 from __future__ import annotations
 
-from rechub_cli.trainers.rules import Rule, is_number
+from rechub_cli.checks import Rule, is_number
 
 METHODS = ("leave_one_out", "time", "user", "given")
 READ_BY = {"time": ("time",), "valid_share": ("time", "user"), "test_share": ("time", "user")}

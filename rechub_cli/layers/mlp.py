@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.errors import RechubError
+from rechub_cli.checks import check_known, is_number, is_whole
+from rechub_cli.errors import ConfigError
 from rechub_cli.layers.dropout import Dropout
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -42,23 +43,20 @@ class MLPParams:
             return params
         unknown = sorted(set(params) - {field.name for field in fields(cls)})
         if unknown or "dims" not in params:
-            raise RechubError(
+            raise ConfigError(
                 f"{name} has the keys {sorted(params)}; needed: dims; allowed beside it: "
                 + ", ".join(field.name for field in fields(cls)[1:])
             )
         dims = params["dims"]
-        if not isinstance(dims, Sequence) or not dims or any(int(d) < 1 for d in dims):
-            raise RechubError(f"{name}.dims={dims!r}; allowed: a list of widths >= 1")
+        if not isinstance(dims, Sequence) or not dims or not all(is_whole(d, 1) for d in dims):
+            raise ConfigError(f"{name}.dims={dims!r}; allowed: a list of widths >= 1")
         parsed = cls(**{**params, "dims": tuple(int(d) for d in dims)})  # type: ignore[arg-type]
-        if parsed.activation not in ACTIVATIONS or parsed.norm not in NORMS:
-            raise RechubError(
-                f"{name}: activation={parsed.activation!r}, norm={parsed.norm!r}; allowed: "
-                f"{sorted(ACTIVATIONS)} and {list(NORMS)}"
-            )
+        check_known(f"{name}.activation", parsed.activation, ACTIVATIONS)
+        check_known(f"{name}.norm", parsed.norm, NORMS)
         if not isinstance(parsed.residual, bool):
-            raise RechubError(f"{name}.residual={parsed.residual!r}; allowed: True, False")
-        if not isinstance(parsed.dropout, float | int) or not 0 <= parsed.dropout < 1:
-            raise RechubError(f"{name}.dropout={parsed.dropout}; allowed: 0 <= dropout < 1")
+            raise ConfigError(f"{name}.residual={parsed.residual!r}; allowed: True, False")
+        if not is_number(parsed.dropout) or not 0 <= parsed.dropout < 1:
+            raise ConfigError(f"{name}.dropout={parsed.dropout!r}; allowed: 0 <= dropout < 1")
         return parsed
 
 

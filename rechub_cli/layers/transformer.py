@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from rechub_cli.errors import ConfigError, RechubError
+from rechub_cli.checks import check_known
+from rechub_cli.errors import ConfigError
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.history import SequenceLayer, recent_positions
 from rechub_cli.layers.past import vectors_at
-from rechub_cli.suggest import did_you_mean
 
 
 class CausalTransformer(SequenceLayer):
@@ -41,11 +41,7 @@ class CausalTransformer(SequenceLayer):
         positions: str,
     ) -> None:
         super().__init__()
-        if positions not in POSITIONS:
-            raise ConfigError(
-                f"positions={positions!r}; allowed: {', '.join(POSITIONS)}."
-                + did_you_mean(positions, POSITIONS)
-            )
+        check_known("positions", positions, POSITIONS)
         relative = positions == "relative"
         self.scale = dim**0.5
         self.max_len = max_len
@@ -111,7 +107,7 @@ class CausalBlock(nn.Module):
     ) -> None:
         super().__init__()
         if dim % num_heads:
-            raise RechubError(f"num_heads={num_heads} does not divide the width {dim}")
+            raise ConfigError(f"num_heads={num_heads} does not divide the width {dim}")
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(dim)
         self.query_key_value = nn.Linear(dim, 3 * dim)

@@ -7,9 +7,10 @@ import platform
 
 import torch
 
+from rechub_cli.checks import check, check_known
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers.options import FP32, StepOptions
-from rechub_cli.trainers.rules import check, compile_rule
+from rechub_cli.trainers.rules import compile_rule
 
 DEVICES = ("auto", "cpu", "cuda")
 X86 = ("x86_64", "AMD64")
@@ -20,8 +21,7 @@ def pick_device(name: str, options: StepOptions = FP32) -> torch.device:
 
     Raises ConfigError for cuda without one, and for options that do not pay on what was found.
     """
-    if name not in DEVICES:
-        raise ConfigError(f"device={name!r}; allowed: {', '.join(DEVICES)}")
+    check_known("device", name, DEVICES)
     found = torch.cuda.is_available()
     if name == "cuda" and not found:
         raise ConfigError("device=cuda, and torch finds no CUDA GPU here: use device=auto or cpu")

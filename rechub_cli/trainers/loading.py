@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rechub_cli.checks import check_known
 from rechub_cli.data.batches import TrainLoader
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel, is_sparse
-from rechub_cli.trainers.rules import SAMPLES, check_known
+from rechub_cli.trainers.rules import SAMPLES
 
 ROWS, PREFIXES = 512, 256
 WINDOW_TARGETS, LEAST_TARGETS, MAX_WINDOWS = 2048, 256, 128

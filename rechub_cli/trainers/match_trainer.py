@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from rechub_cli.checks import check, check_kind, check_known
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.suggest import did_you_mean
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
 from rechub_cli.trainers.device import choose_matmul, pick_device
 from rechub_cli.trainers.loading import check_samples
@@ -27,7 +27,7 @@ from rechub_cli.trainers.options import (
     parse_mode,
 )
 from rechub_cli.trainers.reporter import EpochResult, Reporter
-from rechub_cli.trainers.rules import check, clip_rule, lazy_sampler_rule, loop_rules, top_k_rule
+from rechub_cli.trainers.rules import clip_rule, lazy_sampler_rule, loop_rules, top_k_rule
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
 from rechub_cli.trainers.towers import Towers
@@ -79,19 +79,21 @@ class MatchTrainer:
         run_dir: Path | str | None = None,
         reporter: Reporter | None = None,
     ) -> None:
+        check_kind("model", model, MatchingModel, "a MatchingModel, e.g. MIND(...) or build_model")
+        check_kind("optimizer_params", optimizer_params or {}, Mapping, "a dict with lr")
         self.mode, self.step_options = parse_mode(mode), StepOptions(precision, compile)
         self.n_epoch, self.batch_size, self.samples = n_epoch, batch_size, samples
         self.patience, self.monitor, self.top_k = patience, monitor, top_k
         self.schedule, self.warmup_steps, self.threads = schedule, warmup_steps, threads
         self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
+        self.mask_seen, self.negatives = mask_seen, negatives
         self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
         self.optimizer = str(self.optimizer_params.get("name", "adam"))
         check(self, *loop_rules(vars(self)), clip_rule(self.optimizer, clip_norm))
         self.top_k = tuple(top_k)
         check_samples(model, samples)
-        self.loss, self.negatives = loss or DEFAULT_LOSS[self.mode], negatives
+        self.loss = loss or DEFAULT_LOSS[self.mode]
         check_together(self.mode, self.loss, negatives or DEFAULT_NEGATIVES[self.mode])
-        self.mask_seen = mask_seen
         if threads is not None:
             torch.set_num_threads(threads)
         choose_matmul()
@@ -120,6 +122,7 @@ class MatchTrainer:
         and what was measured for it in ``figures``. Raises GateError on a loss that is not finite.
         """
         valid = train if valid is None and isinstance(train, MatchData) else valid
+        check_kind("valid", valid, MatchData | None, "data of load_interactions")
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
         self.warnings, self.history, self.figures = watch.warnings, [], {}
@@ -196,11 +199,7 @@ class MatchTrainer:
     def _best(self, epoch: int, metrics: dict[str, float]) -> tuple[float | None, int | None]:
         if not metrics:
             return None, None
-        if self.monitor not in metrics:
-            raise ConfigError(
-                f"monitor={self.monitor!r}; allowed: {', '.join(metrics)}."
-                + did_you_mean(self.monitor, metrics)
-            )
+        check_known("monitor", self.monitor, metrics)
         value = metrics[self.monitor]
         last = self.history[-1] if self.history else None
         if last is None or last.best is None or value > last.best:

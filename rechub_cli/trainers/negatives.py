@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rechub_cli.checks import check_known
 from rechub_cli.data.batches import HistoryGather, TrainBatch, distinct
 from rechub_cli.data.order import stable_order
 from rechub_cli.data.splits import Split
@@ -42,8 +43,7 @@ class NegativeSampler:
     pool_size: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in SAMPLERS[1:]:
-            raise ConfigError(f"sampler={self.kind!r}; allowed: {', '.join(SAMPLERS[1:])}")
+        check_known("sampler", self.kind, SAMPLERS[1:])
         if self.kind != "in_batch" and self.num_negatives < 1:
             raise ConfigError(
                 f"sampler={self.kind} needs num_negatives >= 1, found {self.num_negatives}"

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rechub_cli.checks import check, check_known, is_number
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
-from rechub_cli.trainers.rules import LAZY, OPTIMIZERS, check, decay_rule, is_number
+from rechub_cli.trainers.rules import LAZY, OPTIMIZERS, decay_rule
 
 DENSE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -40,11 +41,7 @@ def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.
             + did_you_mean(unknown[0], ("name", "lr", "weight_decay"))
         )
     name, decay = given.pop("name", "adam"), given.pop("weight_decay", 0.0)
-    if name not in OPTIMIZERS:
-        raise ConfigError(
-            f"optimizer_params.name={name!r}; allowed: {', '.join(OPTIMIZERS)}."
-            + did_you_mean(str(name), OPTIMIZERS)
-        )
+    check_known("optimizer_params.name", name, OPTIMIZERS)
     rate = given.get("lr", 1e-3)
     check(
         {"weight_decay": decay, "lr": rate},
@@ -117,8 +114,7 @@ def build_schedule(
 
     total_steps: None where they are not known: then constant alone is possible.
     """
-    if name not in SCHEDULES:
-        raise ConfigError(f"schedule.name={name!r}; allowed: {', '.join(SCHEDULES)}")
+    check_known("schedule.name", name, SCHEDULES)
     if total_steps is None and name != "constant":
         raise ConfigError(
             f"schedule={name!r} ends with the last step, and training data without a length (len) "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rechub_cli.checks import check, check_known
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
 from rechub_cli.trainers.rules import (
@@ -13,8 +14,6 @@ from rechub_cli.trainers.rules import (
     MODES,
     PRECISIONS,
     SAMPLERS,
-    check,
-    check_known,
     loss_rule,
     loss_rules,
     sampler_rule,

@@ -1,19 +1,16 @@
 """Which losses, samplers, logQ forms and optimizers there are, which of them go together, and what
 numbers and names options take.
 
-The shell's schema and the Python constructors apply the same rules, so both refuse alike. A rule
-is (it is broken, "key|what is wrong"). No torch here: the shell reads this before it needs any.
+The shell's schema and the Python constructors apply the same rules (see checks), so both refuse
+alike. No torch here: the shell reads this before it needs any.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from numbers import Integral, Real
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rechub_cli.errors import ConfigError
-from rechub_cli.suggest import did_you_mean
+from rechub_cli.checks import Rule, is_number, is_whole, whole_rule
 
 LOSSES = {"pointwise": ("bce", "gbce"), "pairwise": ("bpr", "bpr_max"), "listwise": ("softmax",)}
 MODES = tuple(LOSSES)
@@ -28,8 +25,6 @@ LAZY = OPTIMIZERS[-2:]
 """Optimizers under which a step touches only the rows of the tables that it has looked up."""
 
 MAX_TOP_K, MAX_SEED, MAX_THREADS = 1_000_000, 2**31 - 1, 1024
-
-Rule = tuple[bool, str]
 
 
 def loss_rules(name: str, *, gbce_t: float | None = None, bpreg: float | None = None) -> list[Rule]:
@@ -154,7 +149,7 @@ def loop_rules(found: Mapping[str, Any]) -> list[Rule]:
             for key in ("batch_size", "patience")
             if found[key] is not None
         ),
-        (threads is not None and not _whole(threads, 1, MAX_THREADS), f"threads|{most}"),
+        (threads is not None and not is_whole(threads, 1, MAX_THREADS), f"threads|{most}"),
         top_k_rule(found["top_k"]),
         whole_rule("warmup_steps", found["warmup_steps"], 0),
         (
@@ -162,31 +157,16 @@ def loop_rules(found: Mapping[str, Any]) -> list[Rule]:
             "clip_norm|is no number above 0",
         ),
         (
-            not _whole(found["seed"], 0, MAX_SEED),
+            not is_whole(found["seed"], 0, MAX_SEED),
             f"seed|is no integer in the allowed 0..{MAX_SEED}",
         ),
     ]
 
 
-def whole_rule(key: str, value: object, least: int) -> Rule:
-    return not _whole(value, least), f"{key}|is no integer >= {least}"
-
-
-def is_number(value: object) -> bool:
-    """A finite one; True and False are none."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def top_k_rule(top_k: object) -> Rule:
     cut_offs = top_k if isinstance(top_k, Sequence) else ()
-    fine = bool(cut_offs) and all(_whole(k, 1, MAX_TOP_K) for k in cut_offs)
+    fine = bool(cut_offs) and all(is_whole(k, 1, MAX_TOP_K) for k in cut_offs)
     return (not fine, f"top_k|is no sequence of integers in the allowed 1..{MAX_TOP_K}")
-
-
-def _whole(value: object, least: int, most: int | None = None) -> bool:
-    if not isinstance(value, Integral) or isinstance(value, bool):
-        return False
-    return least <= int(value) and (most is None or int(value) <= most)
 
 
 def compile_rule(compiled: bool, device: str) -> Rule:
@@ -196,18 +176,3 @@ def compile_rule(compiled: bool, device: str) -> Rule:
         "compile|is slower on a CPU (measured: steps of YoutubeDNN, SASRec and MIND take 1.1 to "
         "1.2 times as long, after 20 to 50 s of compiling): use false, or device=cuda",
     )
-
-
-def check(found: object, *rules: Rule) -> None:
-    """Raise one ConfigError of all broken rules. found: has the keys that they speak of."""
-    values = found if isinstance(found, dict) else vars(found)
-    broken = [text.split("|", 1) for wrong, text in rules if wrong]
-    if broken:
-        raise ConfigError("\n".join(f"{key}={values[key]!r} {text}" for key, text in broken))
-
-
-def check_known(key: str, value: str, allowed: Iterable[str]) -> None:
-    """Raise ConfigError for another than the allowed names."""
-    if value not in (allowed := list(allowed)):
-        near = did_you_mean(str(value), allowed)
-        raise ConfigError(f"{key}={value!r}; allowed: {', '.join(allowed)}.{near}")

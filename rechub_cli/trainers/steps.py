@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rechub_cli.checks import check_kind
 from rechub_cli.data.dataset import MatchData, training_events
 from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.trainers.loading import training_loader
@@ -55,6 +56,7 @@ def row_steps(
     device: torch.device,
 ) -> Steps:
     """Steps over any iterable of ``(features dict, label)``; see RowObjective."""
+    check_kind("train", train, Iterable, "data of load_interactions, or (features dict, label)s")
     if loss.name == "gbce":
         raise ConfigError(
             "loss=gbce needs the size of the catalogue, which a DataLoader of rows does not give: "

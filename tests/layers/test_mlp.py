@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rechub_cli.errors import RechubError
+from rechub_cli.errors import ConfigError
 from rechub_cli.layers.mlp import MLP, MLPParams
 
 X = torch.tensor([[1.0, 2.0, 3.0, 4.0, 5.0], [-1.0, 0.5, 0.0, 2.0, -3.0]])
@@ -58,11 +58,13 @@ def test_without_it_the_mlp_is_its_layers() -> None:
     ("wrong", "message"),
     [
         ({"residuals": True}, "residuals.*allowed beside it: .*residual"),
+        ({"dims": [64.5]}, r"user_params.dims=\[64.5\]; allowed: a list of widths"),
+        ({"dropout": "0.1"}, "user_params.dropout='0.1'; allowed: 0 <= dropout < 1"),
         ({"residual": "false"}, "user_params.residual='false'; allowed: True, False"),
     ],
 )
 def test_what_is_no_option_is_refused_with_what_is_allowed(
     wrong: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(RechubError, match=message):
+    with pytest.raises(ConfigError, match=message):
         MLPParams.parse({"dims": [2], **wrong}, name="user_params")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -288,6 +288,23 @@ def test_what_a_stream_cannot_do_is_named() -> None:
         MatchTrainer(quick_model(), 0, n_epoch=2).fit(once)
     with pytest.raises(RechubError, match="hold no batch in epoch 1"):
         MatchTrainer(quick_model(), 0, n_epoch=2).fit([])
+
+
+def test_what_is_no_data_and_no_model_is_named(tiny: MatchData) -> None:
+    trainer = MatchTrainer(quick_model(), 2, n_epoch=1)
+    wrong: Any = "interactions.csv"
+    for call, message in (
+        (lambda: MatchTrainer(wrong), "model is a str; needed: a MatchingModel"),
+        (
+            lambda: MatchTrainer(quick_model(), 2, wrong),
+            "optimizer_params is a str; needed",
+        ),
+        (lambda: trainer.fit(cast(Any, None)), "train is a NoneType; needed: data of load_inter"),
+        (lambda: trainer.fit(tiny, wrong), "valid is a str; needed: data of load_interactions"),
+        (lambda: trainer.evaluate(wrong), "data is a str; needed: data of load_interactions"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            call()
 
 
 def test_clipping_bounds_the_step(tiny: MatchData) -> None:

@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.errors import RechubError
+from rechub_cli.checks import check_known
+from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ItemEncoder
 from rechub_cli.layers.mlp import MLPParams
@@ -46,11 +47,10 @@ class MatchingModel(nn.Module):
         super().__init__()
         self.schema = FeatureSchema(user_features, item_features)
         if not item_features:
-            raise RechubError(f"{type(self).__name__} needs at least one item feature: its id")
+            raise ConfigError(f"{type(self).__name__} needs at least one item feature: its id")
         if not temperature > 0:
-            raise RechubError(f"temperature={temperature}; allowed: any number above 0")
-        if similarity not in SIMILARITIES:
-            raise RechubError(f"similarity={similarity!r}; allowed: {', '.join(SIMILARITIES)}")
+            raise ConfigError(f"temperature={temperature}; allowed: any number above 0")
+        check_known("similarity", similarity, SIMILARITIES)
         self.temperature = temperature
         self.similarity = similarity
 
@@ -120,20 +120,20 @@ class EncodedItemTower(nn.Module):
 
 
 def require_history(model: MatchingModel) -> None:
-    """Raise RechubError where no user feature is a history of the item id."""
+    """Raise ConfigError where no user feature is a history of the item id."""
     item_id = model.schema.item_features[0].name
     history = model.schema.history
     if not history or history[0].item_feature.name != item_id:
-        raise RechubError(
+        raise ConfigError(
             f"{type(model).__name__} reads the user's history: add "
             f"SequenceFeature('history', ..., shared_with={item_id!r}) to user_features"
         )
 
 
 def require_width(params: MLPParams, dim: int, *, name: str) -> None:
-    """Raise RechubError where a user MLP does not end in the width of the item vectors."""
+    """Raise ConfigError where a user MLP does not end in the width of the item vectors."""
     if params.dims[-1] != dim:
-        raise RechubError(
+        raise ConfigError(
             f"{name}.dims={list(params.dims)} ends in {params.dims[-1]}, and the item vectors "
             f"have {dim} coordinates: the last width must be {dim}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rechub_cli.errors import RechubError
+from rechub_cli.checks import check_whole
 from rechub_cli.features import Feature
 from rechub_cli.layers.capsule import PositionalRouting
 from rechub_cli.models.matching.base import UserParams
@@ -42,8 +42,7 @@ class ComirecDR(MultiInterestModel):
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
-        if routing_iterations < 1:
-            raise RechubError(f"routing_iterations={routing_iterations}; allowed: integers >= 1")
+        check_whole("routing_iterations", routing_iterations)
         super().__init__(
             user_features,
             item_features,

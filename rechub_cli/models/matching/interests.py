@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.errors import RechubError
+from rechub_cli.checks import check_known, check_whole
+from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
 from rechub_cli.layers.history import HistoryEncoder, history_lengths
@@ -94,12 +95,10 @@ class MultiInterestModel(MatchingModel):
         super().__init__(
             user_features, item_features, temperature=temperature, similarity=similarity
         )
-        if interest_num < 1:
-            raise RechubError(f"interest_num={interest_num}; allowed: integers >= 1")
-        if selection not in SELECTIONS:
-            raise RechubError(f"selection={selection!r}; allowed: {', '.join(SELECTIONS)}")
+        check_whole("interest_num", interest_num)
+        check_known("selection", selection, SELECTIONS)
         if (selection == "mixed") != (label_attention is not None and label_attention > 0):
-            raise RechubError(
+            raise ConfigError(
                 f"selection={selection}, label_attention={label_attention}; allowed: mixed with a "
                 "number > 0, the others with None"
             )

@@ -1,0 +1,58 @@
+"""What is wrong with an option's value, in one error: the shell and Python refuse alike.
+
+A rule is (it is broken, "key|what is wrong"). Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from numbers import Integral, Real
+from types import UnionType
+
+from rechub_cli.errors import ConfigError
+from rechub_cli.suggest import did_you_mean
+
+Rule = tuple[bool, str]
+
+
+def check(found: object, *rules: Rule) -> None:
+    """Raise one ConfigError of all broken rules. found: has the keys that they speak of."""
+    values = found if isinstance(found, dict) else vars(found)
+    broken = [text.split("|", 1) for wrong, text in rules if wrong]
+    if broken:
+        raise ConfigError("\n".join(f"{key}={values[key]!r} {text}" for key, text in broken))
+
+
+def check_known(key: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise ConfigError for another than the allowed names."""
+    if value not in (allowed := list(allowed)):
+        near = did_you_mean(str(value), allowed)
+        raise ConfigError(f"{key}={value!r}; allowed: {', '.join(allowed)}.{near}")
+
+
+def check_kind(key: str, value: object, kind: type | UnionType, needed: str) -> None:
+    """Raise ConfigError for what is not of a kind, which ``needed`` says in words."""
+    if not isinstance(value, kind):
+        raise ConfigError(f"{key} is a {type(value).__name__}; needed: {needed}")
+
+
+def whole_rule(key: str, value: object, least: int) -> Rule:
+    return not is_whole(value, least), f"{key}|is no integer >= {least}"
+
+
+def check_whole(key: str, value: object) -> None:
+    """Raise ConfigError for what is no integer >= 1."""
+    check({key: value}, whole_rule(key, value, 1))
+
+
+def is_whole(value: object, least: int, most: int | None = None) -> bool:
+    """An integer of least..most; True and False are none."""
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        return False
+    return least <= int(value) and (most is None or int(value) <= most)
+
+
+def is_number(value: object) -> bool:
+    """A finite one; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
