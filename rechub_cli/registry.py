@@ -19,6 +19,7 @@ from rechub_cli.models.matching.dssm import DSSM
 from rechub_cli.models.matching.gru4rec import GRU4Rec
 from rechub_cli.models.matching.mind import MIND
 from rechub_cli.models.matching.sasrec import SASRec
+from rechub_cli.models.matching.sparsity import causal_dropouts, mlp_dropouts
 from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
 
 ALL_MODES = ("pointwise", "pairwise", "listwise")
@@ -29,7 +30,8 @@ ENTRY_POINTS = "rechub.models"
 class ModelEntry:
     """build: called with user_features, item_features, max_len and the keys of the model's YAML
     file. interests: how many vectors a user has, in words. paper: the source. lr: where that of the
-    optimizer is null."""
+    optimizer is null. dropouts: those that the config leaves open, from the training events an
+    item has."""
 
     name: str
     build: Callable[..., MatchingModel]
@@ -38,6 +40,7 @@ class ModelEntry:
     modes: tuple[str, ...] = ALL_MODES
     needs_history: bool = True
     lr: float = 1e-3
+    dropouts: Callable[[float], dict[str, float]] = mlp_dropouts
 
 
 BUILT_IN = (
@@ -46,8 +49,8 @@ BUILT_IN = (
     # Its maps, one a position and interest, soon know the users by heart: the rest must be quick.
     ModelEntry("comirec_dr", ComirecDR, "Cen et al. 2020", interests="interest_num", lr=5e-3),
     ModelEntry("comirec_sa", ComirecSA, "Cen et al. 2020", interests="interest_num"),
-    ModelEntry("gru4rec", GRU4Rec, "Hidasi et al. 2016, 2018"),
-    ModelEntry("sasrec", SASRec, "Kang and McAuley 2018"),
+    ModelEntry("gru4rec", GRU4Rec, "Hidasi et al. 2016, 2018", dropouts=causal_dropouts),
+    ModelEntry("sasrec", SASRec, "Kang and McAuley 2018", dropouts=causal_dropouts),
     ModelEntry("mind", MIND, "Li et al. 2019", interests="interest_num, by history length"),
 )
 

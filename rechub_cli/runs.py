@@ -24,7 +24,6 @@ from rechub_cli.data.sources import load_tables
 from rechub_cli.errors import ConfigError, DataError, RechubError
 from rechub_cli.fingerprint import fingerprint
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.models.matching.causal import default_dropouts
 from rechub_cli.registry import build_model, find_model
 from rechub_cli.trainers.checkpoint import find_checkpoint, load_checkpoint
 from rechub_cli.trainers.device import choose_matmul
@@ -118,7 +117,7 @@ def optimizer_params(config: RunConfig) -> dict[str, Any]:
 def make_model(config: RunConfig, data: MatchData) -> MatchingModel:
     """Build the config's model, its weights drawn from the config's seed."""
     params = config.model.model_dump(exclude={"name", "embed_dim"})
-    for name, value in default_dropouts(data.events_per_item).items():
+    for name, value in find_model(config.model.name).dropouts(data.events_per_item).items():
         if name in params and params[name] is None:
             params[name] = value
     torch.manual_seed(config.seed)

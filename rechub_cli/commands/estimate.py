@@ -96,7 +96,7 @@ def check_tables(config: RunConfig, data: MatchData, device: torch.device) -> No
     raise GateError(
         f"the run would not fit: weights of {_size(weights)}, with gradients, {params['name']}'s "
         f"state and the best epoch's copy {_size(factor * weights)}, and {_size(room)} are left. "
-        f"About model.embed_dim={width} would fit (with it the last of model.user_params.dims); "
+        f"About model.embed_dim={width} would fit; "
         "a higher features.min_count keeps fewer ids"
     )
 

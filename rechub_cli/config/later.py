@@ -9,13 +9,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Later:
-    """group.key, which ``value`` stands for where it is missing. name: of the group's options
-    the one that has it; None: all have. beside: a key of the same node where it is to be."""
+    """group.key, which ``value`` stands for where it is missing. names: of the group's options
+    those that have it; none: all have. beside: a key of the same node where it is to be."""
 
     group: str
     key: str
     value: Any
-    name: str | None = None
+    names: tuple[str, ...] = ()
     beside: str | None = None
 
     def add(self, values: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
@@ -24,19 +24,25 @@ class Later:
             node = values.get(path[0])
             added = self.add(node, path[1:]) if isinstance(node, Mapping) else node
             return {**values, path[0]: added} if path[0] in values else dict(values)
-        fits = self.name in (None, values.get("name")) and self.beside in (None, *values)
-        return {self.key: self.value, **values} if fits else dict(values)
+        return {self.key: self.value, **values} if self.fits(values) else dict(values)
+
+    def fits(self, node: Mapping[str, Any]) -> bool:
+        """Whether a node of the group is to have the setting."""
+        named = not self.names or node.get("name") in self.names
+        return named and self.beside in (None, *node)
 
 
+MLP_MODELS = ("dssm", "youtube_dnn", "mind", "comirec_dr", "comirec_sa")
 LATER = (
     Later("trainer", "precision", "fp32"),
     Later("trainer", "compile", False),
     Later("trainer", "samples", "auto"),  # then windows of causal models, of sparse data too
-    Later("model", "positions", "end", name="sasrec"),
-    Later("model", "attention_dropout", 0.0, name="sasrec"),
+    Later("model", "positions", "end", names=("sasrec",)),
+    Later("model", "attention_dropout", 0.0, names=("sasrec",)),
     Later("model.user_params", "residual", False, beside="dims"),
     Later("model.item_params", "residual", False, beside="dims"),
-    Later("data", "cache", False, name="table"),
+    Later("model", "input_dropout", 0.0, names=MLP_MODELS),
+    Later("data", "cache", False, names=("table",)),
     Later("trainer.negatives", "exclude", "none", beside="logq"),
 )
 

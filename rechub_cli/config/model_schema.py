@@ -34,6 +34,7 @@ class DssmParams(Node):
     temperature: Temperature
     similarity: Similarity
     pooling: Literal["mean", "recency"]
+    input_dropout: Dropout | None
     user_params: MlpConfig
     item_params: MlpConfig
 
@@ -49,6 +50,7 @@ class YoutubeDnnParams(Node):
     temperature: Temperature
     similarity: Similarity
     pooling: Literal["mean", "recency"]
+    input_dropout: Dropout | None
     tied: bool
     user_params: MlpConfig
 
@@ -67,6 +69,7 @@ class InterestParams(Node):
     interest_num: Annotated[int, Field(ge=1, le=64)]
     selection: Literal["candidate", "target", "mixed"]
     label_attention: Annotated[float, Field(gt=0)] | None
+    input_dropout: Dropout | None
     tied: bool
     user_params: MlpConfig
 

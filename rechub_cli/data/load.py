@@ -30,7 +30,7 @@ def load_interactions(
     split: SplitOptions | None = None,
     features: FeatureOptions | None = None,
     filters: FilterOptions | None = None,
-    embed_dim: int = 64,
+    embed_dim: int = 128,
     seed: int = 0,
 ) -> MatchData:
     """Read, split and encode interactions for ``MatchTrainer.fit``.

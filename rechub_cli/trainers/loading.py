@@ -10,7 +10,8 @@ from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.models.matching.causal import CausalModel, is_sparse
+from rechub_cli.models.matching.causal import CausalModel
+from rechub_cli.models.matching.sparsity import is_sparse
 from rechub_cli.trainers.rules import SAMPLES
 
 ROWS, PREFIXES = 512, 256

@@ -31,7 +31,7 @@ from tests.benchmarks.limits import matmul
 from tests.benchmarks.record import machine
 from tests.benchmarks.scale import LARGE_CATALOGUE, threads
 from tests.benchmarks.stages import StagedTraining
-from tests.benchmarks.synthetic import bare, events, films, shipped
+from tests.benchmarks.synthetic import bare, events, films, narrow
 from tests.benchmarks.timing import interleave
 from tests.readme import write
 
@@ -94,7 +94,7 @@ CURVES: dict[str, tuple[Callable[[int], Callable[[], object]], tuple[int, ...]]]
 
 def _steps(data: MatchData, *words: str) -> Callable[[], object]:
     """The work of one training step, with all that training holds."""
-    training = StagedTraining(shipped(*words), spread_batches(data))
+    training = StagedTraining(narrow(*words), spread_batches(data))
     best = model_tensors(training.model)  # as the trainer keeps its best epoch
 
     def step(kept: object = best) -> object:

@@ -14,7 +14,7 @@ from rechub_cli.trainers.full_softmax import full_softmax
 from tests.benchmarks.ranked import Ranked
 from tests.benchmarks.record import Row
 from tests.benchmarks.stages import StagedTraining
-from tests.benchmarks.synthetic import bare, films, shipped
+from tests.benchmarks.synthetic import bare, films, narrow
 from tests.benchmarks.timing import interleave, row
 
 LARGE, SMALL = 1_000_000, 10_000
@@ -35,7 +35,7 @@ def catalogue_step(rounds: int) -> list[Row]:
 
 
 def _catalogue_step(name: str, rounds: int, *words: str, target: float | None = None) -> Row:
-    config = shipped(
+    config = narrow(
         "model=youtube_dnn",
         "trainer.batch_size=1024",
         "trainer.negatives.sampler=uniform",
@@ -114,7 +114,7 @@ def softmax(rounds: int) -> list[Row]:
 
 def threads(rounds: int) -> list[Row]:
     """Training steps on two threads against one, by the clock on the wall: needs two idle cores."""
-    training = StagedTraining(shipped("model=youtube_dnn"), films())
+    training = StagedTraining(narrow("model=youtube_dnn"), films())
 
     def steps(count: int) -> None:
         torch.set_num_threads(count)

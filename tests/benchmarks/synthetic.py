@@ -19,7 +19,7 @@ from rechub_cli.shell.diagnose import plain
 
 SKEW = 0.8
 """Item n of the popularity order is drawn in proportion to n^-SKEW."""
-BARE_EVENTS_A_USER = 10
+WIDTH, BARE_EVENTS_A_USER = 64, 10
 
 
 def shipped(*overrides: str) -> RunConfig:
@@ -28,6 +28,11 @@ def shipped(*overrides: str) -> RunConfig:
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         values = plain(hydra.compose("train", overrides=words))
     return resolve(RunConfig, values, origin=Origin(words))
+
+
+def narrow(*overrides: str) -> RunConfig:
+    """As shipped, but for vectors as wide as those of ``films`` and ``bare``."""
+    return shipped(f"model.embed_dim={WIDTH}", *overrides)
 
 
 def events(num_users: int, num_items: int, num_events: int, *, seed: int = 0) -> pa.Table:
@@ -67,10 +72,12 @@ def films(
         events(num_users, num_items, num_events),
         items=item_table(num_items),
         features=FeatureOptions(max_len=max_len),
+        embed_dim=WIDTH,
     )
 
 
 def bare(num_items: int) -> MatchData:
     """Ids alone. Users grow with items, so that histories are as long in a large catalogue."""
     num_events = max(200_000, num_items * 6 // 5)
-    return load_interactions(events(num_events // BARE_EVENTS_A_USER, num_items, num_events))
+    users = num_events // BARE_EVENTS_A_USER
+    return load_interactions(events(users, num_items, num_events), embed_dim=WIDTH)

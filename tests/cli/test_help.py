@@ -38,7 +38,7 @@ def test_help_names_groups_options_keys_and_examples(tmp_path: Path) -> None:
 
 def test_help_beside_options_has_their_keys(tmp_path: Path) -> None:
     text = rechub("train", "data=table", "--help", "model=dssm", cwd=tmp_path).stdout
-    assert "model.item_params.dims=[128, 64]" in text
+    assert 'model.item_params.dims=[256, "${model.embed_dim}"]' in text
     assert "data.columns.user=user_id" in text
     assert "model.interest_num" not in text
     assert "data.num_users" not in text

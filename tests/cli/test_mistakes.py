@@ -108,7 +108,7 @@ def test_own_yaml_files_join_a_group(tmp_path: Path) -> None:
     own = tmp_path / "mine" / "model"
     own.mkdir(parents=True)
     text = (ROOT / "conf" / "model" / "dssm.yaml").read_text()
-    (own / "small.yaml").write_text(text.replace("embed_dim: 64", "embed_dim: 8"))
+    (own / "small.yaml").write_text(text.replace("embed_dim: 128", "embed_dim: 8"))
     done = rechub("train", "model=small", "--config-dir", "mine", "--cfg", "job", cwd=tmp_path)
     assert "embed_dim: 8" in done.stdout
     (own / "small.yaml").write_text(text.replace("temperature: 0.1", "temperature: -1.0"))

@@ -127,10 +127,11 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        (("data=table", "data.path=x"), 6),
+        (("data=table", "data.path=x"), 7),
         (("model=sasrec",), 6),
-        (("trainer=pairwise",), 4),
-        (("model=dssm",), 6),
+        (("model=gru4rec",), 4),
+        (("trainer=pairwise",), 5),
+        (("model=dssm",), 7),
     ],
 )
 def test_a_config_of_before_some_settings_is_read(
@@ -141,7 +142,7 @@ def test_a_config_of_before_some_settings_is_read(
         (later, reduce(lambda node, key: node.get(key, {}), later.group.split("."), values))
         for later in LATER
     ]
-    missing = [(later, node) for later, node in nodes if later.key in node]
+    missing = [(later, node) for later, node in nodes if later.key in node and later.fits(node)]
     for later, node in missing:
         node[later.key] = later.value
     config = RunConfig.model_validate(values)

@@ -9,14 +9,22 @@ import pytest
 
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.layers.dropout import Dropout
-from rechub_cli.models.matching.causal import SPARSE, default_dropouts
+from rechub_cli.models.matching.sparsity import SPARSE, causal_dropouts, mlp_dropouts
 from rechub_cli.runs import make_model, optimizer_params
 from tests.recipes.record import compose
 
+ONE_LAYER = ("model.user_params.dims=[16]", "model.embed_dim=16")
+"""Of the items' width, without a hidden layer."""
+
 
 def test_sparse_data_have_more() -> None:
-    few, many = default_dropouts(SPARSE - 0.1), default_dropouts(SPARSE)
+    few, many = causal_dropouts(SPARSE - 0.1), causal_dropouts(SPARSE)
     assert all(few[name] > many[name] for name in few)
+
+
+@pytest.mark.parametrize(("events", "dropout"), [(0.0, 0.5), (13, 0.5), (60, 0.5), (300, 0.1)])
+def test_the_more_events_an_item_has_the_less(events: float, dropout: float) -> None:
+    assert mlp_dropouts(events) == {"input_dropout": dropout}
 
 
 @pytest.mark.parametrize(
@@ -30,6 +38,15 @@ def test_sparse_data_have_more() -> None:
         ("gru4rec", (), False, {0.3, 0.2}),
         ("gru4rec", ("model.dropout=0.1",), True, {0.1, 0.5}),
         ("gru4rec", ("model.input_dropout=0",), True, {0.0, 0.5}),
+        ("youtube_dnn", (*ONE_LAYER, "model.input_dropout=null"), True, {0.5}),
+        ("mind", (*ONE_LAYER, "model.input_dropout=null"), False, {30 / 84}),
+        ("comirec_dr", (*ONE_LAYER, "model.input_dropout=0"), True, {0.0}),
+        (
+            "dssm",
+            ("model.input_dropout=null",),
+            True,
+            {0.5, 0.1, 0.0},
+        ),  # of the user MLP's input, hidden layers, items
     ],
 )
 def test_the_model_s_dropouts(
@@ -40,7 +57,7 @@ def test_the_model_s_dropouts(
     data: Any = tiny
     if not sparse:
         data = replace(tiny)
-        data.train_counts = tiny.train_counts * 10
+        data.train_counts = tiny.train_counts * 20
     model = make_model(compose(f"ml_100k_{name}", *words), data)
     assert {m.p for m in model.modules() if isinstance(m, Dropout)} == dropouts
 

@@ -23,7 +23,6 @@ from rechub_cli.export.contract import tower_inputs
 from rechub_cli.export.onnx import export_tower
 from rechub_cli.export.parity import Tower, check_parity, compare_towers
 from rechub_cli.models.matching.base import MatchingModel, best_products
-from rechub_cli.models.matching.causal import default_dropouts
 from rechub_cli.registry import list_models
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import DEFAULT_NEGATIVES, NegativeOptions
@@ -273,7 +272,7 @@ def test_constructor_defaults_are_the_yaml_s(name: str) -> None:
     """What the YAML file leaves to the data is the constructor's as for dense data."""
     entry = next(e for e in list_models() if e.name == name)
     shipped = shipped_yaml(name)
-    of_dense_data = default_dropouts(math.inf)
+    of_dense_data = entry.dropouts(math.inf)
     for key, parameter in inspect.signature(entry.build).parameters.items():
         if parameter.default is not inspect.Parameter.empty and key != "max_len":
             given = of_dense_data.get(key) if shipped[key] is None else shipped[key]

@@ -105,9 +105,7 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_made(
     text = str(caught.value)
     width = int(re.search(r"model.embed_dim=(\d+) would fit", text)[1])  # type: ignore[index]
     assert 1 <= width < 64
-    fits = config(
-        "model=youtube_dnn", f"model.embed_dim={width}", f"model.user_params.dims=[{width}]"
-    )
+    fits = config("model=youtube_dnn", f"model.embed_dim={width}")
     data, _ = load_data(fits)
     estimate.check_tables(fits, data, estimate.pick_device("cpu"))
 

@@ -26,24 +26,6 @@ from rechub_cli.models.matching.base import (
     require_history,
 )
 
-SPARSE = 30
-"""Fewer training events an item than this are few: its vector is soon learned by heart."""
-
-
-def is_sparse(events_per_item: float) -> bool:
-    return events_per_item < SPARSE
-
-
-def default_dropouts(events_per_item: float) -> dict[str, float]:
-    """Dropouts that follow from the data: 0.5 where they are sparse.
-
-    SASRec on Amazon Beauty (13 events an item), test NDCG@10: .0473 with 0.3, .0509 with 0.5; on
-    MovieLens 100k (58): .1193 and .1129; 1 seed each. GRU4Rec's input_dropout, Beauty, validation:
-    .0526 with 0.2, .0583 with 0.5.
-    """
-    sparse = is_sparse(events_per_item)
-    return {"dropout": 0.5 if sparse else 0.3, "input_dropout": 0.5 if sparse else 0.2}
-
 
 class CausalUserTower(nn.Module):
     """The sequence layer's vector at the last item, plus a linear map of the user's features.

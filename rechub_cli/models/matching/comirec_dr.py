@@ -17,7 +17,8 @@ class ComirecDR(MultiInterestModel):
 
     user_features, item_features, user_params, temperature, similarity, tied: as in YoutubeDNN.
     interest_num: K >= 1. routing_iterations: >= 1.
-    selection, label_attention: see MultiInterestModel; the paper's selection is target.
+    selection, label_attention, input_dropout: see MultiInterestModel; the paper's selection is
+        target.
     max_len: most recent items of a history that count.
 
     Deviations from the paper: cosine by default, and user features and an MLP behind each
@@ -39,6 +40,7 @@ class ComirecDR(MultiInterestModel):
         routing_iterations: int = 3,
         selection: str = "candidate",
         label_attention: float | None = None,
+        input_dropout: float = 0.0,
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
@@ -52,6 +54,7 @@ class ComirecDR(MultiInterestModel):
             interest_num=interest_num,
             selection=selection,
             label_attention=label_attention,
+            input_dropout=input_dropout,
             tied=tied,
             interests=lambda dim: PositionalRouting(
                 dim, num_interests=interest_num, iterations=routing_iterations, max_len=max_len

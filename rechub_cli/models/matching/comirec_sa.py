@@ -17,7 +17,8 @@ class ComirecSA(MultiInterestModel):
     user_features, item_features, user_params, temperature, similarity, tied: as in YoutubeDNN.
     interest_num: K >= 1.
     hidden_dim: of the attention; the authors take 4 D.
-    selection, label_attention: see MultiInterestModel; the paper's selection is target.
+    selection, label_attention, input_dropout: see MultiInterestModel; the paper's selection is
+        target.
     max_len: most recent items of a history that count.
 
     Deviations from the paper: cosine by default, and user features and an MLP behind each
@@ -39,6 +40,7 @@ class ComirecSA(MultiInterestModel):
         hidden_dim: int = 256,
         selection: str = "candidate",
         label_attention: float | None = None,
+        input_dropout: float = 0.0,
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
@@ -51,6 +53,7 @@ class ComirecSA(MultiInterestModel):
             interest_num=interest_num,
             selection=selection,
             label_attention=label_attention,
+            input_dropout=input_dropout,
             tied=tied,
             interests=lambda dim: SelfAttentiveInterests(
                 dim, num_interests=interest_num, hidden_dim=hidden_dim, max_len=max_len

@@ -27,6 +27,7 @@ class PooledUserTower(nn.Module):
         *,
         similarity: str,
         pooling: str,
+        input_dropout: float,
         max_len: int,
     ) -> None:
         super().__init__()
@@ -38,7 +39,7 @@ class PooledUserTower(nn.Module):
             past = self.columns.widths
             self.pooling = HistoryPooling(sum(past), kind=pooling, max_len=max_len)
             widths = widths + past * self.pooling.vectors
-        self.mlp = MLP(widths, params)
+        self.mlp = MLP(widths, params, input_dropout=input_dropout)
         self.end = Normalised(similarity)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -72,12 +73,12 @@ class DSSM(MatchingModel):
     user_features: any; a history is optional. item_features: at least one.
     user_params, item_params: see MLPParams; both end in one width.
     temperature: > 0; 0.05 to 0.1 is the useful range under cosine.
-    similarity: cosine or dot. pooling: mean or recency (see HistoryPooling). max_len: most
-        recent items of a history that count.
+    similarity: cosine or dot. pooling: mean or recency (see HistoryPooling). input_dropout: of
+        what the user MLP reads. max_len: most recent items of a history that count.
 
     Deviations from Huang 2013: ids and embeddings in place of letter trigrams, and the softmax
     over the catalogue in place of four sampled documents (both as in Yi 2019); each MLP's input
-    is added to its output (``residual``).
+    is added to its output (``residual``); input_dropout.
     """
 
     name: ClassVar[str] = "dssm"
@@ -92,6 +93,7 @@ class DSSM(MatchingModel):
         temperature: float = 0.1,
         similarity: str = "cosine",
         pooling: str = "recency",
+        input_dropout: float = 0.0,
         max_len: int = 50,
     ) -> None:
         super().__init__(
@@ -113,6 +115,7 @@ class DSSM(MatchingModel):
             user_mlp,
             similarity=similarity,
             pooling=pooling,
+            input_dropout=input_dropout,
             max_len=max_len,
         )
         self.item_tower = FeatureItemTower(tables, self.schema, item_mlp, similarity=similarity)

@@ -43,6 +43,7 @@ class InterestUserTower(nn.Module):
         interests: nn.Module,
         *,
         similarity: str,
+        input_dropout: float,
     ) -> None:
         super().__init__()
         self.history = HistoryEncoder(encoder, schema.history)
@@ -50,7 +51,7 @@ class InterestUserTower(nn.Module):
         self.interests = interests
         self.profile = ConcatEncoder(tables, schema.profile) if schema.profile else None
         widths = [encoder.out_dim, *(self.profile.widths if self.profile else [])]
-        self.mlp = MLP(widths, params)
+        self.mlp = MLP(widths, params, input_dropout=input_dropout)
         self.end = Normalised(similarity)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -69,8 +70,8 @@ class InterestUserTower(nn.Module):
 class MultiInterestModel(MatchingModel):
     """A user has K vectors, of which the best scores an item.
 
-    interest_num: K >= 1. tied: the history reads the candidates' table. interests: makes the
-    layer from the width D of the item vectors.
+    interest_num: K >= 1. input_dropout: of what the MLP reads. tied: the history reads the
+    candidates' table. interests: makes the layer from the width D of the item vectors.
     selection: what scores a row's candidates in training. ``candidate``: each its own best
         interest, as when served. ``target``: the interest that scores the target best, all of
         them (the papers' choice). ``mixed``: one vector, the interests weighted by softmax(p *
@@ -89,6 +90,7 @@ class MultiInterestModel(MatchingModel):
         interest_num: int,
         selection: str,
         label_attention: float | None,
+        input_dropout: float,
         tied: bool,
         interests: Callable[[int], nn.Module],
     ) -> None:
@@ -110,7 +112,13 @@ class MultiInterestModel(MatchingModel):
         require_width(params, encoder.out_dim, name="user_params")
         past = encoder if tied else ItemEncoder(EmbeddingTables(item_features), item_features)
         self.user_tower = InterestUserTower(
-            past, tables, self.schema, params, interests(encoder.out_dim), similarity=similarity
+            past,
+            tables,
+            self.schema,
+            params,
+            interests(encoder.out_dim),
+            similarity=similarity,
+            input_dropout=input_dropout,
         )
         self.item_tower = EncodedItemTower(encoder, similarity)
 

@@ -19,11 +19,12 @@ class MIND(MultiInterestModel):
     interest_num: K >= 1; a history of length L has clamp(floor(log2 L), 1, K) of them.
     routing_iterations, recency: see CapsuleRouting. max_len: most recent items of a
         history that count.
-    selection, label_attention: see MultiInterestModel; the paper's selection is mixed.
+    selection, label_attention, input_dropout: see MultiInterestModel; the paper's selection is
+        mixed.
 
     Further deviations from the paper: cosine by default; the MLP behind each interest ends in a
     linear layer (the paper's ReLU would leave it no negative coordinate), to which its input is
-    added (``user_params.residual``); those of CapsuleRouting.
+    added (``user_params.residual``); input_dropout; those of CapsuleRouting.
     """
 
     name: ClassVar[str] = "mind"
@@ -41,6 +42,7 @@ class MIND(MultiInterestModel):
         recency: bool = True,
         selection: str = "candidate",
         label_attention: float | None = None,
+        input_dropout: float = 0.0,
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
@@ -54,6 +56,7 @@ class MIND(MultiInterestModel):
             interest_num=interest_num,
             selection=selection,
             label_attention=label_attention,
+            input_dropout=input_dropout,
             tied=tied,
             interests=lambda dim: CapsuleRouting(
                 dim,

@@ -34,6 +34,7 @@ class YoutubeUserTower(nn.Module):
         *,
         similarity: str,
         pooling: str,
+        input_dropout: float,
         max_len: int,
     ) -> None:
         super().__init__()
@@ -42,7 +43,8 @@ class YoutubeUserTower(nn.Module):
         self.pooling = HistoryPooling(encoder.out_dim, kind=pooling, max_len=max_len)
         self.profile = ConcatEncoder(tables, schema.profile) if schema.profile else None
         past = [encoder.out_dim] * self.pooling.vectors
-        self.mlp = MLP(past + (self.profile.widths if self.profile else []), params)
+        widths = past + (self.profile.widths if self.profile else [])
+        self.mlp = MLP(widths, params, input_dropout=input_dropout)
         self.end = Normalised(similarity)
 
     def forward(self, batch: Batch) -> Tensor:
@@ -59,11 +61,11 @@ class YoutubeDNN(MatchingModel):
 
     user_features: must hold the history, a SequenceFeature shared with the first item feature.
     item_features: the id first; its embed_dim is D. user_params: dims must end in D.
-    temperature, similarity, pooling, max_len: as in DSSM.
+    temperature, similarity, pooling, input_dropout, max_len: as in DSSM.
     tied: the history reads the candidates' table; False gives it one of its own (the paper's form).
 
     Deviations from Covington 2016: cosine by default, the recency pooling, and the pooled history
-    added to what the MLP makes of it (``user_params.residual``).
+    added to what the MLP makes of it (``user_params.residual``); input_dropout.
     """
 
     name: ClassVar[str] = "youtube_dnn"
@@ -77,6 +79,7 @@ class YoutubeDNN(MatchingModel):
         temperature: float = 0.07,
         similarity: str = "cosine",
         pooling: str = "recency",
+        input_dropout: float = 0.0,
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
@@ -97,5 +100,6 @@ class YoutubeDNN(MatchingModel):
             params,
             similarity=similarity,
             pooling=pooling,
+            input_dropout=input_dropout,
             max_len=max_len,
         )

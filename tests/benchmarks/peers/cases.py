@@ -78,7 +78,8 @@ def _ancestor(
 
 
 def _mlp(side: str, params: tuple[str, ...]) -> list[str]:
-    return [f"model.{side}_params.{param}" for param in params]
+    whole = ["model.input_dropout=0"] if side == "user" else []
+    return [*whole, *(f"model.{side}_params.{param}" for param in params)]
 
 
 WINDOWS = ("trainer.samples=windows", "features.user_id=false")
