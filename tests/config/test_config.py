@@ -180,6 +180,14 @@ def test_windows_need_a_causal_model() -> None:
     assert resolve(RunConfig, composed(*words), origin=Origin(words)).trainer.samples == "windows"
 
 
+@pytest.mark.parametrize("name", ["dssm", "youtube_dnn", "mind", "comirec_dr", "comirec_sa"])
+def test_the_towers_follow_a_width(name: str) -> None:
+    made = resolve(RunConfig, composed(f"model={name}", "model.embed_dim=32"), origin=Origin())
+    model = made.model.model_dump()
+    towers = [model[side]["dims"] for side in ("user_params", "item_params") if side in model]
+    assert towers and all(dims[-1] == 32 for dims in towers)
+
+
 def test_all_problems_come_at_once() -> None:
     found = problems(
         "+trainr.lr=3",

@@ -47,6 +47,18 @@ def test_residual_is_added_to_the_layers_and_learned() -> None:
     torch.testing.assert_close(mlp.residual.weight.grad, X.sum(0).expand(2, 5))
 
 
+def test_the_layers_and_the_residual_read_what_is_left_of_the_input() -> None:
+    torch.manual_seed(0)
+    mlp = MLP([2], MLPParams((7, 2)), input_dropout=0.5)
+    read: list[torch.Tensor] = []
+    mlp.layers[0].register_forward_pre_hook(lambda _module, inputs: read.append(inputs[0]))
+    out = mlp(torch.ones(4000, 2))
+    (left,) = read
+    assert left.unique().tolist() == [0.0, 2.0] and abs(left.mean().item() - 1) < 0.05
+    torch.testing.assert_close(out - mlp.layers(left), left)
+    assert torch.equal(silent(mlp.eval())(X[:, :2]), X[:, :2])
+
+
 def test_without_it_the_mlp_is_its_layers() -> None:
     params = MLPParams.parse({"dims": [7, 2], "residual": False}, name="user_params")
     mlp = silent(MLP([2, 3], params))

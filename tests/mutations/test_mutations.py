@@ -278,6 +278,7 @@ MUTATIONS = (
         '"none"', COMBINATIONS_TEST,
     ),
     Mutation("mlp", "residual is lost", MLP, "out + self.residual(x)", "out", "tests/layers"),
+    Mutation("mlp", "input is whole", MLP, "x = self.input_dropout(x)", "pass", "tests/layers"),
     Mutation("mlp", "numbers shift the rest", MLP, " * (width > 1)", "", "tests/layers"),
     Mutation(
         "mlp", "parts side by side", MLP, "torch.cat(starts, dim=1)",
