@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 from numbers import Integral, Real
 from types import UnionType
+from typing import TypeGuard
 
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
@@ -41,6 +42,10 @@ def whole_rule(key: str, value: object, least: int) -> Rule:
     return not is_whole(value, least), f"{key}|is no integer >= {least}"
 
 
+def share_rule(key: str, value: object) -> Rule:
+    return not (is_number(value) and 0 <= value < 1), f"{key}|is no number >= 0 and < 1"
+
+
 def check_whole(key: str, value: object) -> None:
     """Raise ConfigError for what is no integer >= 1."""
     check({key: value}, whole_rule(key, value, 1))
@@ -53,6 +58,6 @@ def is_whole(value: object, least: int, most: int | None = None) -> bool:
     return least <= int(value) and (most is None or int(value) <= most)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """A finite one; True and False are none."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

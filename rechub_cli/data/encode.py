@@ -22,13 +22,7 @@ from rechub_cli.data.padded import pad_lists
 from rechub_cli.data.scaling import Scale, fit_scale
 from rechub_cli.data.vocabulary import OOV, PADDING, Vocabulary
 from rechub_cli.errors import ConfigError
-from rechub_cli.features import (
-    DenseFeature,
-    Feature,
-    FeatureSchema,
-    SequenceFeature,
-    SparseFeature,
-)
+from rechub_cli.features import DenseFeature, Feature, FeatureSchema, SequenceFeature, SparseFeature
 from rechub_cli.suggest import did_you_mean
 
 USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "history"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rechub_cli.checks import check, check_known, is_number, whole_rule
+from rechub_cli.checks import check, check_kind, check_known, share_rule, whole_rule
 from rechub_cli.data.kinds import KINDS, Kind
 from rechub_cli.features import POOLINGS
 
@@ -29,13 +29,15 @@ class FeatureOptions:
 
     def __post_init__(self) -> None:
         check_known("pooling", self.pooling, POOLINGS)
+        check_kind("types", self.types, Mapping, "a dict of columns and their kinds")
+        auto = self.history_columns == "auto"
+        for key in ("exclude",) if auto else ("exclude", "history_columns"):
+            check_kind(key, getattr(self, key), list | tuple, "a list of columns")
         for column, kind in self.types.items():
             check_known(f"types[{column!r}]", kind, KINDS)
-        share = self.oov_share
         check(
             self,
             whole_rule("max_len", self.max_len, 1),
             whole_rule("min_count", self.min_count, 1),
-            (not (is_number(share) and 0 <= share < 1), "oov_share|is no number >= 0 and < 1"),
-            (isinstance(self.exclude, str), "exclude|is no list of columns"),
+            share_rule("oov_share", self.oov_share),
         )

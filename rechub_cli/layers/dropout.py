@@ -5,16 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rechub_cli.checks import check, share_rule
+
 
 class Dropout(nn.Module):
     """Zeroes a share p of the values in training and scales the others by 1 / (1 - p).
 
-    p: in [0, 1); on the CPU rounded to 1/65536, as the mask is drawn 16 bits a value: torch's own
-    draws a double a value, five times the time.
+    p: in [0, 1), or ConfigError is raised; on the CPU rounded to 1/65536, as the mask is drawn 16
+    bits a value: torch's own draws a double a value, five times the time.
     """
 
     def __init__(self, p: float) -> None:
         super().__init__()
+        check({"dropout": p}, share_rule("dropout", p))
         self.p = p
         self.threshold = round(p * 65536)
 

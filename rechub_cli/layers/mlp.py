@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_known, is_number, is_whole
+from rechub_cli.checks import check, check_known, is_whole, share_rule
 from rechub_cli.errors import ConfigError
 from rechub_cli.layers.dropout import Dropout
 
@@ -55,8 +55,8 @@ class MLPParams:
         check_known(f"{name}.norm", parsed.norm, NORMS)
         if not isinstance(parsed.residual, bool):
             raise ConfigError(f"{name}.residual={parsed.residual!r}; allowed: True, False")
-        if not is_number(parsed.dropout) or not 0 <= parsed.dropout < 1:
-            raise ConfigError(f"{name}.dropout={parsed.dropout!r}; allowed: 0 <= dropout < 1")
+        key = f"{name}.dropout"
+        check({key: parsed.dropout}, share_rule(key, parsed.dropout))
         return parsed
 
 

@@ -33,22 +33,7 @@ def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.
         Adagrad with one accumulator a row of a table, the mean square of the row's gradient
         (Naumov 2019's DLRM). Both give the tables sparse gradients and have no weight decay.
     """
-    given = dict(params)
-    unknown = sorted(set(given) - {"name", "lr", "weight_decay"})
-    if unknown:
-        raise ConfigError(
-            f"optimizer_params has {unknown}; allowed: name, lr, weight_decay."
-            + did_you_mean(unknown[0], ("name", "lr", "weight_decay"))
-        )
-    name, decay = given.pop("name", "adam"), given.pop("weight_decay", 0.0)
-    check_known("optimizer_params.name", name, OPTIMIZERS)
-    rate = given.get("lr", 1e-3)
-    check(
-        {"weight_decay": decay, "lr": rate},
-        (not (is_number(rate) and rate >= 0), "lr|is no number >= 0"),
-        (not (is_number(decay) and decay >= 0), "weight_decay|is no number >= 0"),
-    )
-    check({"weight_decay": decay}, decay_rule(name, decay))
+    name, rate, decay = _settings(**params)
     tables = [m for m in model.modules() if isinstance(m, nn.Embedding)]
     for table in tables:
         table.sparse = name in LAZY
@@ -59,12 +44,32 @@ def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.
         dense = partial(DENSE["adam" if adam else "adagrad"], fused=True)
         own = {id(table.weight) for table in tables}
         rows, rest = [[p for p in learned if (id(p) in own) is its] for its in (True, False)]
-        return Joined([make(ps, **given) for make, ps in ((lazy, rows), (dense, rest)) if ps])
+        return Joined([make(ps, lr=rate) for make, ps in ((lazy, rows), (dense, rest)) if ps])
     groups = [
         {"params": [p for p in learned if p.dim() > 1], "weight_decay": decay},
         {"params": [p for p in learned if p.dim() <= 1], "weight_decay": 0.0},
     ]
-    return DENSE[name]([g for g in groups if g["params"]], fused=True, **given)
+    return DENSE[name]([g for g in groups if g["params"]], fused=True, lr=rate)
+
+
+def _settings(
+    name: str = "adam", lr: float = 1e-3, weight_decay: float = 0.0, **unknown: object
+) -> tuple[str, float, float]:
+    """optimizer_params as given. Raises ConfigError for what they may not be."""
+    if unknown:
+        allowed = ("name", "lr", "weight_decay")
+        raise ConfigError(
+            f"optimizer_params has {sorted(unknown)}; allowed: {', '.join(allowed)}."
+            + did_you_mean(min(unknown), allowed)
+        )
+    check_known("optimizer_params.name", name, OPTIMIZERS)
+    check(
+        {"weight_decay": weight_decay, "lr": lr},
+        (not (is_number(lr) and lr >= 0), "lr|is no number >= 0"),
+        (not (is_number(weight_decay) and weight_decay >= 0), "weight_decay|is no number >= 0"),
+    )
+    check({"weight_decay": weight_decay}, decay_rule(name, weight_decay))
+    return name, lr, weight_decay
 
 
 class RowwiseAdagrad(torch.optim.Optimizer):

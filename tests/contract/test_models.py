@@ -18,6 +18,7 @@ from torch.testing import assert_close
 
 from rechub_cli.data.batches import HistoryGather
 from rechub_cli.data.dataset import MatchData
+from rechub_cli.errors import ConfigError
 from rechub_cli.evaluation.model_scores import item_vectors, model_scorer, user_vectors
 from rechub_cli.export.contract import tower_inputs
 from rechub_cli.export.onnx import export_tower
@@ -177,6 +178,12 @@ def test_only_the_last_max_len_items_count(model: MatchingModel, tiny: MatchData
     assert width <= MAX_LEN
     longer["history_length"] = batch["history_length"] + 20
     assert_close(model.user_tower(longer)[full], model.user_tower(older)[full])
+
+
+@pytest.mark.parametrize("wrong", [0.0, float("nan"), "0.1"])
+def test_what_is_no_temperature_is_refused(tiny: MatchData, wrong: float) -> None:
+    with pytest.raises(ConfigError, match="temperature=.*; allowed: any number above 0"):
+        make_model("dssm", tiny, temperature=wrong)
 
 
 def test_temperature_acts(name: str, tiny: MatchData) -> None:

@@ -71,7 +71,7 @@ def test_without_it_the_mlp_is_its_layers() -> None:
     [
         ({"residuals": True}, "residuals.*allowed beside it: .*residual"),
         ({"dims": [64.5]}, r"user_params.dims=\[64.5\]; allowed: a list of widths"),
-        ({"dropout": "0.1"}, "user_params.dropout='0.1'; allowed: 0 <= dropout < 1"),
+        ({"dropout": "0.1"}, "user_params.dropout='0.1' is no number >= 0 and < 1"),
         ({"residual": "false"}, "user_params.residual='false'; allowed: True, False"),
     ],
 )
@@ -80,3 +80,9 @@ def test_what_is_no_option_is_refused_with_what_is_allowed(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         MLPParams.parse({"dims": [2], **wrong}, name="user_params")
+
+
+@pytest.mark.parametrize("p", [1.0, -0.1, "0.5", float("nan"), True])
+def test_what_is_no_share_is_no_dropout(p: float) -> None:
+    with pytest.raises(ConfigError, match=r"dropout=.* is no number >= 0 and < 1"):
+        MLP([2], MLPParams((2,)), input_dropout=p)

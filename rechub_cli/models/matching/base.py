@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_known
+from rechub_cli.checks import check_known, is_number
 from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ItemEncoder
@@ -48,8 +48,8 @@ class MatchingModel(nn.Module):
         self.schema = FeatureSchema(user_features, item_features)
         if not item_features:
             raise ConfigError(f"{type(self).__name__} needs at least one item feature: its id")
-        if not temperature > 0:
-            raise ConfigError(f"temperature={temperature}; allowed: any number above 0")
+        if not (is_number(temperature) and temperature > 0):
+            raise ConfigError(f"temperature={temperature!r}; allowed: any number above 0")
         check_known("similarity", similarity, SIMILARITIES)
         self.temperature = temperature
         self.similarity = similarity

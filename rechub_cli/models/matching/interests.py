@@ -98,12 +98,7 @@ class MultiInterestModel(MatchingModel):
             user_features, item_features, temperature=temperature, similarity=similarity
         )
         check_whole("interest_num", interest_num)
-        check_known("selection", selection, SELECTIONS)
-        if (selection == "mixed") != (label_attention is not None and label_attention > 0):
-            raise ConfigError(
-                f"selection={selection}, label_attention={label_attention}; allowed: mixed with a "
-                "number > 0, the others with None"
-            )
+        _check_selection(selection, label_attention)
         require_history(self)
         self.selection, self.label_attention = selection, label_attention
         params = MLPParams.parse(user_params, name="user_params")
@@ -135,3 +130,12 @@ class MultiInterestModel(MatchingModel):
         scores = scores.masked_fill(repeated, -torch.inf)  # an unused interest takes no part
         weights = torch.softmax(self.label_attention * scores, dim=1)
         return torch.einsum("qk,qkd->qd", weights, user_vectors)
+
+
+def _check_selection(selection: str, label_attention: float | None) -> None:
+    check_known("selection", selection, SELECTIONS)
+    if (selection == "mixed") != (label_attention is not None and label_attention > 0):
+        raise ConfigError(
+            f"selection={selection}, label_attention={label_attention}; allowed: mixed with a "
+            "number > 0, the others with None"
+        )
