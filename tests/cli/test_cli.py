@@ -131,18 +131,18 @@ def test_export_fails_by_its_gate(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_whose_export_fails_is_finished(tmp_path: Path) -> None:
-    words = ("model=dssm", "export.tolerance=1e-12", "hydra.run.dir=run")
+    words = ("model=dssm", "export.tolerance=1e-12", "hydra.run.dir=a run")
     done = rechub("train", *words, *SMALL, cwd=tmp_path, code=1)
     assert "vectors differ by" in done.stderr
-    assert f"`rechub export run={tmp_path / 'run'}`" in done.stderr
+    assert f"`rechub export 'run={tmp_path / 'a run'}'`" in done.stderr
     assert "popularity (floor)" in done.stdout
-    manifest = json.loads((tmp_path / "run" / "run.json").read_text())
+    manifest = json.loads((tmp_path / "a run" / "run.json").read_text())
     assert manifest["parity"] is None
     assert manifest["measured"]["epochs"] == 1
-    rechub("evaluate", "run=run", cwd=tmp_path)
-    rechub("export", "run=run", cwd=tmp_path)
-    assert (tmp_path / "run" / "export" / "user_tower.onnx").exists()
-    later = json.loads((tmp_path / "run" / "run.json").read_text())
+    rechub("evaluate", "run=a run", cwd=tmp_path)
+    rechub("export", "run=a run", cwd=tmp_path)
+    assert (tmp_path / "a run" / "export" / "user_tower.onnx").exists()
+    later = json.loads((tmp_path / "a run" / "run.json").read_text())
     assert later.pop("parity")["max_difference"] < 1e-4
     assert later == {k: v for k, v in manifest.items() if k != "parity"}
 

@@ -116,6 +116,7 @@ def test_given_split_by_hand() -> None:
         ({"test_share": 0.3}, "test_share=0.3 is ignored by method=leave_one_out; .*time or user"),
         ({"method": "user", "time": 7}, "time=7 is ignored by method=user"),
         ({"method": "user", "valid_share": 2}, "valid_share=2 is not between the allowed 0 and 1"),
+        ({"method": "user", "test_share": "0.2"}, "test_share='0.2' is not between the allowed"),
         ({"method": "time", "time": 7, "test_share": 0.1}, "ignored beside a given time"),
         ({"method": "time", "time": "2024-05-31"}, "time='2024-05-31' is no whole number"),
     ],
