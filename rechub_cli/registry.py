@@ -29,9 +29,8 @@ ENTRY_POINTS = "rechub.models"
 @dataclass(frozen=True)
 class ModelEntry:
     """build: called with user_features, item_features, max_len and the keys of the model's YAML
-    file. interests: how many vectors a user has, in words. paper: the source. lr: where that of the
-    optimizer is null. dropouts: those that the config leaves open, from the training events an
-    item has."""
+    file. interests: how many vectors a user has, in words. paper: the source. dropouts: those
+    that the config leaves open, from the training events an item has."""
 
     name: str
     build: Callable[..., MatchingModel]
@@ -39,15 +38,13 @@ class ModelEntry:
     interests: str = "1"
     modes: tuple[str, ...] = ALL_MODES
     needs_history: bool = True
-    lr: float = 1e-3
     dropouts: Callable[[float], dict[str, float]] = mlp_dropouts
 
 
 BUILT_IN = (
     ModelEntry("dssm", DSSM, "Huang et al. 2013; Yi et al. 2019", needs_history=False),
     ModelEntry("youtube_dnn", YoutubeDNN, "Covington et al. 2016"),
-    # Its maps, one a position and interest, soon know the users by heart: the rest must be quick.
-    ModelEntry("comirec_dr", ComirecDR, "Cen et al. 2020", interests="interest_num", lr=5e-3),
+    ModelEntry("comirec_dr", ComirecDR, "Cen et al. 2020", interests="interest_num"),
     ModelEntry("comirec_sa", ComirecSA, "Cen et al. 2020", interests="interest_num"),
     ModelEntry("gru4rec", GRU4Rec, "Hidasi et al. 2016, 2018", dropouts=causal_dropouts),
     ModelEntry("sasrec", SASRec, "Kang and McAuley 2018", dropouts=causal_dropouts),

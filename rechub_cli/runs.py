@@ -108,12 +108,6 @@ def _iso_time(text: str, unit: str | None) -> int:
         ) from None
 
 
-def optimizer_params(config: RunConfig) -> dict[str, Any]:
-    """The config's optimizer, with the model's own learning rate where it has none."""
-    params = config.trainer.optimizer_params.model_dump()
-    return {**params, "lr": params["lr"] or find_model(config.model.name).lr}
-
-
 def make_model(config: RunConfig, data: MatchData) -> MatchingModel:
     """Build the config's model, its weights drawn from the config's seed."""
     params = config.model.model_dump(exclude={"name", "embed_dim"})

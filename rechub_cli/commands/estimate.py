@@ -33,7 +33,7 @@ from rechub_cli.export.bundle import export_towers
 from rechub_cli.fingerprint import fingerprint
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import result_console
-from rechub_cli.runs import load_data, make_model, optimizer_params
+from rechub_cli.runs import load_data, make_model
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.loading import batch_rows
 from rechub_cli.trainers.options import StepOptions
@@ -84,7 +84,7 @@ def check_tables(config: RunConfig, data: MatchData, device: torch.device) -> No
     """Refuse weights that cannot be trained here before they are made."""
     with torch.device("meta"):
         weights = weight_bytes(make_model(config, data))
-    params = optimizer_params(config)
+    params = config.trainer.optimizer_params.model_dump()
     copies = 2 if params["name"] in LAZY else 3  # the weights, the best epoch's, the gradient
     factor = copies + state_factor(params)
     room = memory_limit(device) - (0 if device.type == "cuda" else peak_bytes())

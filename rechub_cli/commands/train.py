@@ -33,7 +33,6 @@ from rechub_cli.runs import (
     METRICS,
     load_data,
     make_model,
-    optimizer_params,
     start_run,
     write_json,
 )
@@ -145,7 +144,7 @@ def make_trainer(
     return MatchTrainer(
         model,
         options.mode,
-        optimizer_params(config),
+        options.optimizer_params.model_dump(),
         options.n_epoch,
         loss=LossOptions(options.loss, **options.model_dump(include={"gbce_t", "bpreg"})),
         negatives=NegativeOptions(**options.negatives.model_dump()),

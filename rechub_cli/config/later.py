@@ -42,6 +42,8 @@ LATER = (
     Later("model.user_params", "residual", False, beside="dims"),
     Later("model.item_params", "residual", False, beside="dims"),
     Later("model", "input_dropout", 0.0, names=MLP_MODELS),
+    Later("model", "maps", "position", names=("comirec_dr",)),
+    Later("trainer.optimizer_params", "lr", 1e-3, beside="weight_decay"),
     Later("data", "cache", False, names=("table",)),
     Later("trainer.negatives", "exclude", "none", beside="logq"),
 )
@@ -52,7 +54,7 @@ def complete(values: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(values)
     for later in LATER:
         found = later.add(found, later.group.split("."))
-    return _with_history_length(found)
+    return _with_learning_rate(_with_history_length(found))
 
 
 def _with_history_length(values: dict[str, Any]) -> dict[str, Any]:
@@ -62,3 +64,16 @@ def _with_history_length(values: dict[str, Any]) -> dict[str, Any]:
         return values
     causal = isinstance(model, Mapping) and model.get("name") in ("gru4rec", "sasrec")
     return {**values, "features": {**features, "max_len": 200 if causal else 50}}
+
+
+def _with_learning_rate(values: dict[str, Any]) -> dict[str, Any]:
+    """trainer.optimizer_params.lr was null, for 0.001, and 0.005 of ComiRec-DR."""
+    trainer, model = values.get("trainer"), values.get("model")
+    if not isinstance(trainer, Mapping):
+        return values
+    params = trainer.get("optimizer_params")
+    if not isinstance(params, Mapping) or params.get("lr", 0) is not None:
+        return values
+    fast = isinstance(model, Mapping) and model.get("name") == "comirec_dr"
+    params = {**params, "lr": 5e-3 if fast else 1e-3}
+    return {**values, "trainer": {**trainer, "optimizer_params": params}}

@@ -100,6 +100,7 @@ class MindParams(InterestParams):
 class ComirecDrParams(InterestParams):
     name: Literal["comirec_dr"]
     routing_iterations: Iterations
+    maps: Literal["interest", "position"]
 
 
 class ComirecSaParams(InterestParams):

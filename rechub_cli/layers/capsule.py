@@ -128,3 +128,35 @@ class PositionalRouting(nn.Module):
     def _interests(self, logits: Tensor, strength: Tensor, mapped: Tensor) -> Tensor:
         weights = torch.softmax(logits, dim=1) * strength
         return squash(torch.einsum("bkp,bkpd->bkd", weights, mapped))
+
+
+class InterestRouting(nn.Module):
+    """As PositionalRouting, with one map S_k an interest and one learned weight exp(r_p) a position
+    in the sum, for a map a position and interest: z_k = S_k sum_p w_kp exp(r_p) e_p.
+
+    K D^2 numbers for its K D^2 a position, which soon know the users by heart (ml-100k, validation
+    NDCG@10, 1 seed: .1456 for .1240). No item is mapped: <v_k, S_k e_p> is <S_k' v_k, e_p>.
+    """
+
+    def __init__(self, dim: int, *, num_interests: int, iterations: int, max_len: int) -> None:
+        super().__init__()
+        self.iterations, self.max_len = iterations, max_len
+        self.maps = nn.Parameter(torch.empty(num_interests, dim, dim))
+        init_near_identity(self.maps)
+        self.recency = nn.Parameter(torch.zeros(max_len))
+
+    def forward(self, past: PastItems, lengths: Tensor) -> Tensor:
+        items = past.expand()  # [B, L, D]
+        position, mask = recent_positions(lengths, past.width, max_len=self.max_len)
+        strength = (mask.to(items.dtype) * self.recency[position].exp()).unsqueeze(1)
+        fixed, maps = items.detach(), self.maps.detach()
+        logits = torch.zeros_like(strength).repeat(1, len(maps), 1)  # [B, K, L]
+        for _ in range(self.iterations - 1):
+            interests = self._interests(logits, strength.detach(), fixed, maps)
+            agreed = torch.einsum("bke,ked->bkd", interests, maps)
+            logits = logits + torch.bmm(agreed, fixed.transpose(1, 2))
+        return self._interests(logits, strength, items, self.maps)
+
+    def _interests(self, logits: Tensor, strength: Tensor, items: Tensor, maps: Tensor) -> Tensor:
+        weights = torch.softmax(logits, dim=1) * strength
+        return squash(torch.einsum("bkd,ked->bke", torch.bmm(weights, items), maps))

@@ -127,11 +127,12 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        (("data=table", "data.path=x"), 7),
-        (("model=sasrec",), 6),
-        (("model=gru4rec",), 4),
-        (("trainer=pairwise",), 5),
-        (("model=dssm",), 7),
+        (("data=table", "data.path=x"), 8),
+        (("model=sasrec",), 7),
+        (("model=gru4rec",), 5),
+        (("model=comirec_dr",), 8),
+        (("trainer=pairwise",), 6),
+        (("model=dssm",), 8),
     ],
 )
 def test_a_config_of_before_some_settings_is_read(
@@ -150,6 +151,18 @@ def test_a_config_of_before_some_settings_is_read(
         del node[later.key]
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     assert len(missing) == count
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize(("model", "rate"), [("comirec_dr", 5e-3), ("mind", 1e-3)])
+def test_a_learning_rate_of_before_is_that_of_the_model(
+    model: str, rate: float, tmp_path: Path
+) -> None:
+    words = f"model={model}", "data=table", "data.path=x", f"trainer.optimizer_params.lr={rate}"
+    config = resolve(RunConfig, composed(*words), origin=Origin())
+    values = config.model_dump(mode="json")
+    values["trainer"]["optimizer_params"]["lr"] = None
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     assert load_config(tmp_path / "config.yaml") == config
 
 

@@ -10,7 +10,7 @@ import pytest
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.models.matching.sparsity import SPARSE, causal_dropouts, mlp_dropouts
-from rechub_cli.runs import make_model, optimizer_params
+from rechub_cli.runs import make_model
 from tests.recipes.record import compose
 
 ONE_LAYER = ("model.user_params.dims=[16]", "model.embed_dim=16")
@@ -60,19 +60,3 @@ def test_the_model_s_dropouts(
         data.train_counts = tiny.train_counts * 20
     model = make_model(compose(f"ml_100k_{name}", *words), data)
     assert {m.p for m in model.modules() if isinstance(m, Dropout)} == dropouts
-
-
-@pytest.mark.parametrize(
-    ("recipe", "words", "lr"),
-    [
-        ("ml_100k_mind", (), 1e-3),
-        ("ml_100k_comirec_dr", (), 5e-3),
-        ("ml_100k_comirec_dr", ("trainer.optimizer_params.lr=0.01",), 1e-2),
-    ],
-)
-def test_the_learning_rate(recipe: str, words: tuple[str, ...], lr: float) -> None:
-    assert optimizer_params(compose(recipe, *words)) == {
-        "name": "adam",
-        "lr": lr,
-        "weight_decay": 0.0,
-    }

@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from rechub_cli.layers.capsule import CapsuleRouting, PositionalRouting, interest_counts
+from rechub_cli.layers.capsule import (
+    CapsuleRouting,
+    InterestRouting,
+    PositionalRouting,
+    interest_counts,
+)
 from rechub_cli.layers.past import PastItems
 
 ITEMS = torch.nn.functional.normalize(
@@ -26,9 +31,48 @@ def test_interests_start_near_the_items_of_the_history() -> None:
     torch.manual_seed(0)
     capsules = CapsuleRouting(64, num_interests=4, iterations=3, max_len=5, recency=True)
     positional = PositionalRouting(64, num_interests=4, iterations=3, max_len=5)
-    for layer in (capsules, positional):
+    shared = InterestRouting(64, num_interests=4, iterations=3, max_len=5)
+    for layer in (capsules, positional, shared):
         assert abs(start(layer) - 1.25**-0.5) < 0.02
     assert not torch.equal(positional.maps[0, 0], positional.maps[0, 1])
+    assert not torch.equal(shared.maps[0], shared.maps[1])
+
+
+def test_one_map_an_interest_is_the_same_map_at_every_position() -> None:
+    """Equal to the paper's form, which is held to independent values; gradients too."""
+    torch.manual_seed(0)
+    shared = InterestRouting(8, num_interests=3, iterations=3, max_len=5).double()
+    positional = PositionalRouting(8, num_interests=3, iterations=3, max_len=5).double()
+    positional.maps.data.copy_(shared.maps.data.expand(5, -1, -1, -1))
+    lengths = torch.tensor([3, 7, 0, 1])
+    found = []
+    for layer in (shared, positional):
+        items = torch.randn(4, 7, 8, generator=torch.Generator().manual_seed(1)).double()
+        items.requires_grad_()
+        interests = layer(PastItems(items), lengths)
+        interests.square().sum().backward()
+        found.append((interests, items.grad, layer.maps.grad))
+    (own, of_items, of_maps), (want, want_items, want_maps) = found
+    torch.testing.assert_close(own, want)
+    torch.testing.assert_close(of_items, want_items)
+    torch.testing.assert_close(of_maps, want_maps.sum(0))
+
+
+def test_a_position_s_weight_counts_from_the_end() -> None:
+    """Written out for one row: routing by hand, weights exp(r) of the sum alone."""
+    layer = InterestRouting(4, num_interests=2, iterations=2, max_len=3).double()
+    layer.recency.data = torch.tensor([0.5, -1.0, 2.0]).double()
+    items = torch.randn(1, 5, 4).double()
+    history = items[0, 1:4]  # the last 3 of 4 events
+    weight = torch.tensor([2.0, -1.0, 0.5]).double().exp()
+    logits = torch.zeros(2, 3).double()
+    for _ in range(2):
+        share = logits.softmax(0)
+        sums = [layer.maps[k] @ ((share[k] * weight) @ history) for k in (0, 1)]
+        interests = [s * s.norm() / (1 + s.norm() ** 2) for s in sums]
+        logits = logits + torch.stack([history @ (layer.maps[k].T @ interests[k]) for k in (0, 1)])
+    found = layer(PastItems(items), torch.tensor([4]))
+    torch.testing.assert_close(found[0], torch.stack(interests))
 
 
 def test_interests_follow_the_logarithm_of_the_length() -> None:

@@ -124,6 +124,23 @@ MUTATIONS = (
         "comirec_dr", "detach", CAPSULE, "return self._interests(logits, strength, mapped)",
         "return self._interests(logits, strength, fixed)",
     ),
+    Mutation(
+        "comirec_dr", "detach, one map", CAPSULE, "strength, items, self.maps)",
+        "strength, fixed, self.maps)", "tests/layers",
+    ),
+    Mutation(
+        "comirec_dr", "gradient of all iterations", CAPSULE,
+        "fixed, maps = items.detach(), self.maps.detach()", "fixed, maps = items, self.maps",
+        "tests/layers",
+    ),
+    Mutation(
+        "comirec_dr", "weights of places", CAPSULE, " * self.recency[position].exp()).uns",
+        ").uns", "tests/layers",
+    ),
+    Mutation(
+        "comirec_dr", "map of an agreement", CAPSULE, '"bke,ked->bkd"', '"bke,kde->bkd"',
+        "tests/layers",
+    ),
     Mutation("comirec_dr", "alignment", HISTORY, *RECENT),
     Mutation("comirec_dr", "temperature", BASE, *SCORES, CONTRACT),
     Mutation("sasrec", "mask", TRANSFORMER, 'bias.masked_fill(apart < 0, float("-inf"))', "bias"),

@@ -100,7 +100,7 @@ def _transformer(heads: int, hidden_dim: int, dropout: float) -> tuple[str, ...]
 
 
 SPEEDS = (
-    _ancestor("comirec_dr", 256, 1 / 15, *_mlp("user", HEAD)),
+    _ancestor("comirec_dr", 256, 1 / 15, "model.maps=position", *_mlp("user", HEAD)),
     _ancestor("comirec_sa", 256, 1 / 6, *_mlp("user", HEAD), f"model.hidden_dim={4 * WIDTH}"),
     _ancestor(
         "dssm", 1024, 1 / 6, MEAN, *_mlp("user", TOWER), *_mlp("item", TOWER), mode="pointwise"
