@@ -42,6 +42,7 @@ LATER = (
     Later("model.user_params", "residual", False, beside="dims"),
     Later("model.item_params", "residual", False, beside="dims"),
     Later("model", "input_dropout", 0.0, names=MLP_MODELS),
+    Later("model", "residual", False, names=("gru4rec",)),
     Later("model", "maps", "position", names=("comirec_dr",)),
     Later("trainer.optimizer_params", "lr", 1e-3, beside="weight_decay"),
     Later("data", "cache", False, names=("table",)),

@@ -123,6 +123,7 @@ class Gru4recParams(CausalParams):
     name: Literal["gru4rec"]
     num_layers: Annotated[int, Field(ge=1, le=16)]
     input_dropout: Dropout | None
+    residual: bool
 
 
 class SasrecParams(CausalParams):

@@ -10,24 +10,12 @@ from torch import Tensor, nn
 
 from rechub_cli.layers.embedding import length_mask
 from rechub_cli.layers.history import last_items, recent_positions
+from rechub_cli.layers.init import init_near_identity
 from rechub_cli.layers.past import PastItems
 
 INITIAL_STD = 0.1
 MAX_POWER = 62
 """2^62 is the last power of 2 that an int64 can be held against; no history is as long."""
-
-
-def init_near_identity(maps: Tensor) -> None:
-    """Square maps [..., D, D]: the identity plus half of Xavier's draw, in place.
-
-    An interest then starts among the items that it is made of. With MLPs that add their input
-    (see layers.mlp), ComiRec-DR on Amazon Beauty has a test NDCG@10 of .0505 (.0445 with neither,
-    1 seed each); MIND after 4 epochs a validation NDCG@10 of .0499 (.0419 with the MLPs alone).
-    """
-    dim = maps.shape[-1]
-    bound = (3 / dim) ** 0.5
-    with torch.no_grad():
-        maps.uniform_(-bound / 2, bound / 2).add_(torch.eye(dim))
 
 
 def squash(z: Tensor) -> Tensor:

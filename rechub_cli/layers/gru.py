@@ -23,11 +23,19 @@ class CausalGRU(SequenceLayer):
 
     Layers are stacked, with dropout on the input and on what each layer gives. Positions behind
     ``lengths`` are undefined and change nothing before them. hidden_dim: width of the states;
-    where it is not D a linear map brings the last one to D.
+    where it is not D a linear map brings the last one to D. residual: to what a position gives, a
+    linear map of its item is added, which starts as the identity.
     """
 
     def __init__(
-        self, dim: int, *, num_layers: int, hidden_dim: int, input_dropout: float, dropout: float
+        self,
+        dim: int,
+        *,
+        num_layers: int,
+        hidden_dim: int,
+        input_dropout: float,
+        dropout: float,
+        residual: bool,
     ) -> None:
         super().__init__()
         widths = [dim, *[hidden_dim] * num_layers]
@@ -38,13 +46,16 @@ class CausalGRU(SequenceLayer):
         )
         self.dropout = Dropout(dropout)
         self.out = nn.Linear(hidden_dim, dim) if hidden_dim != dim else nn.Identity()
+        self.residual = nn.Linear(dim, dim, bias=False) if residual else None
+        if self.residual is not None:
+            nn.init.eye_(self.residual.weight)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        x = self.input_dropout(vectors)
+        items = x = self.input_dropout(vectors)
         for layer in self.layers:
             x = self.dropout(self._states(layer, x))
         out: Tensor = self.out(x)
-        return out
+        return out if self.residual is None else out + self.residual(items)
 
     def _states(self, layer: nn.Module, x: Tensor) -> Tensor:
         if torch.onnx.is_in_onnx_export():

@@ -12,6 +12,7 @@ from rechub_cli.checks import check_known
 from rechub_cli.errors import ConfigError
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.history import SequenceLayer, recent_positions
+from rechub_cli.layers.init import init_near_identity
 from rechub_cli.layers.past import vectors_at
 
 
@@ -91,8 +92,9 @@ class CausalBlock(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)).
 
     Queries, keys and values are all taken from the normed input (true pre-norm; Kang 2018 norms
-    the queries only), and attention ends in a projection. distances: how many have a learned
-    number of their own that is added to the scores, one a head; 0: no such numbers.
+    the queries only), and attention ends in a projection. Values and that projection start near the
+    identity, so that a position starts among the items that it sees. distances: how many have a
+    learned number of their own that is added to the scores, one a head; 0: no such numbers.
     """
 
     def __init__(
@@ -122,6 +124,8 @@ class CausalBlock(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
+        init_near_identity(self.out.weight)
+        init_near_identity(self.query_key_value.weight[2 * dim :])
 
     def forward(self, x: Tensor, at: Tensor | None = None) -> Tensor:
         """[B, L, D]; or [B, 1, D], the one at the position ``at``, int64 [B]."""

@@ -129,7 +129,7 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
     [
         (("data=table", "data.path=x"), 8),
         (("model=sasrec",), 7),
-        (("model=gru4rec",), 5),
+        (("model=gru4rec",), 6),
         (("model=comirec_dr",), 8),
         (("trainer=pairwise",), 6),
         (("model=dssm",), 8),

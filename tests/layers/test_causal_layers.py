@@ -13,7 +13,7 @@ from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.gru import CausalGRU
 from rechub_cli.layers.history import last_items
 from rechub_cli.layers.past import PastItems
-from rechub_cli.layers.transformer import POSITIONS, CausalTransformer
+from rechub_cli.layers.transformer import POSITIONS, CausalBlock, CausalTransformer
 
 
 def bias_of(distance: Tensor) -> Tensor:
@@ -127,7 +127,7 @@ def test_a_length_beyond_the_history_is_an_error_not_another_users_items() -> No
     vectors, lengths = torch.randn(2, 3, 8), torch.tensor([5, 2])
     for layer in (
         transformer_layer("relative"),
-        CausalGRU(8, num_layers=1, hidden_dim=4, input_dropout=0.0, dropout=0.0),
+        CausalGRU(8, num_layers=1, hidden_dim=4, input_dropout=0.0, dropout=0.0, residual=False),
     ):
         with pytest.raises(RechubError, match="length 5, and the batch 3 places"):
             layer.last(vectors, lengths)
@@ -190,7 +190,9 @@ def test_unknown_positions_are_named() -> None:
 def test_states_in_training_are_those_of_torch_and_so_are_gradients(rows: int, length: int) -> None:
     """Of two layers; in evaluation they are torch's own."""
     torch.manual_seed(0)
-    layer = CausalGRU(3, num_layers=2, hidden_dim=5, input_dropout=0.0, dropout=0.0).double()
+    layer = CausalGRU(
+        3, num_layers=2, hidden_dim=5, input_dropout=0.0, dropout=0.0, residual=False
+    ).double()
     x = torch.randn(rows, length, 3, dtype=torch.float64, requires_grad=True)
     upstream = torch.randn(rows, length, 3, dtype=torch.float64)
     found = []
@@ -205,6 +207,34 @@ def test_states_in_training_are_those_of_torch_and_so_are_gradients(rows: int, l
 
 def test_gradients_of_the_states_by_differences() -> None:
     torch.manual_seed(0)
-    layer = CausalGRU(2, num_layers=1, hidden_dim=3, input_dropout=0.0, dropout=0.0).double()
+    layer = CausalGRU(
+        2, num_layers=1, hidden_dim=3, input_dropout=0.0, dropout=0.0, residual=False
+    ).double()
     x = torch.randn(2, 4, 2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: layer(x, torch.tensor([4, 4])), (x,))
+
+
+def test_each_item_is_added_to_the_state_that_follows_it() -> None:
+    """By a linear map that starts as the identity."""
+    plain, added = (
+        CausalGRU(4, num_layers=1, hidden_dim=3, input_dropout=0.0, dropout=0.0, residual=residual)
+        for residual in (False, True)
+    )
+    added.load_state_dict(plain.state_dict(), strict=False)
+    x, lengths = torch.randn(2, 5, 4), torch.tensor([5, 5])
+    assert_close(added(x, lengths), plain(x, lengths) + x)
+    weight = torch.randn(4, 4)
+    assert added.residual is not None
+    added.residual.weight.data = weight
+    assert_close(added(x, lengths), plain(x, lengths) + x @ weight.T)
+
+
+def test_attention_starts_among_the_items_that_it_sees() -> None:
+    """Of one item it gives, through two maps near the identity: cosine 1 / (1 + 1/4)."""
+    torch.manual_seed(0)
+    block = CausalBlock(64, num_heads=2, hidden_dim=64, dropout=0.0)
+    block.feed_forward[2].weight.data.zero_()
+    x = torch.randn(256, 1, 64)
+    added = block(x) - x
+    cosine = torch.cosine_similarity(added, x - x.mean(-1, keepdim=True), dim=-1)
+    assert abs(float(cosine.mean().detach()) - 0.8) < 0.02

@@ -145,6 +145,14 @@ MUTATIONS = (
     Mutation("comirec_dr", "temperature", BASE, *SCORES, CONTRACT),
     Mutation("sasrec", "mask", TRANSFORMER, 'bias.masked_fill(apart < 0, float("-inf"))', "bias"),
     Mutation(
+        "sasrec", "values start anywhere", TRANSFORMER,
+        "init_near_identity(self.query_key_value.weight[2 * dim :])", "pass", LAYERS,
+    ),
+    Mutation(
+        "sasrec", "projection starts anywhere", TRANSFORMER, "init_near_identity(self.out.weight)",
+        "pass", LAYERS,
+    ),
+    Mutation(
         "sasrec", "mask of the paper's form", TRANSFORMER, "is_causal=bias is None",
         "is_causal=False",
     ),
@@ -199,6 +207,14 @@ MUTATIONS = (
         LAYERS,
     ),
     Mutation("gru4rec", "temperature", BASE, *SCORES, CONTRACT),
+    Mutation(
+        "gru4rec", "residual is lost", "layers/gru.py", "out + self.residual(items)", "out",
+        "tests/layers",
+    ),
+    Mutation(
+        "gru4rec", "residual starts anywhere", "layers/gru.py", "nn.init.eye_(", "nn.init.zeros_(",
+        "tests/layers",
+    ),
     Mutation(
         "gru4rec", "oldest items kept", HISTORY, "first = (lengths - max_len)",
         "first = (lengths - lengths)", CONTRACT,

@@ -434,6 +434,8 @@ def test_sasrec(kind: str) -> None:
     dim = len(given["item_table"][0])
     model = SASRec(
         *causal_features(given),
+        temperature=1.0,
+        similarity="dot",
         num_blocks=len(given["blocks"]),
         num_heads=want["heads"],
         hidden_dim=dim,
@@ -464,6 +466,9 @@ def test_gru4rec(layers: int) -> None:
     given = case["parameters"]
     model = GRU4Rec(
         *causal_features(given),
+        temperature=1.0,
+        similarity="dot",
+        residual=False,
         num_layers=layers,
         hidden_dim=len(given["item_table"][0]),
         input_dropout=0.0,

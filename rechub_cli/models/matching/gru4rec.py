@@ -15,11 +15,12 @@ class GRU4Rec(CausalModel):
 
     user_features, item_features, temperature, similarity, tied: as in SASRec; tied is the
         authors' constrained embedding.
-    num_layers, hidden_dim, input_dropout, dropout: see CausalGRU.
+    num_layers, hidden_dim, input_dropout, dropout, residual: see CausalGRU.
     max_len: length of a training window, and the most recent items that count when served.
 
-    Deviations from the authors' code: unrolled over windows, or what is before a target, in place
-    of session-parallel batches that keep their state; no item bias.
+    Deviations from the authors' code: cosine and ``residual`` by default; unrolled over windows, or
+    what is before a target, in place of session-parallel batches that keep their state; no item
+    bias.
     """
 
     name: ClassVar[str] = "gru4rec"
@@ -29,12 +30,13 @@ class GRU4Rec(CausalModel):
         user_features: Sequence[Feature],
         item_features: Sequence[Feature],
         *,
-        temperature: float = 1.0,
-        similarity: str = "dot",
+        temperature: float = 0.07,
+        similarity: str = "cosine",
         num_layers: int = 1,
         hidden_dim: int = 256,
         input_dropout: float = 0.2,
         dropout: float = 0.3,
+        residual: bool = True,
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
@@ -51,5 +53,6 @@ class GRU4Rec(CausalModel):
                 hidden_dim=hidden_dim,
                 input_dropout=input_dropout,
                 dropout=dropout,
+                residual=residual,
             ),
         )

@@ -20,9 +20,9 @@ class SASRec(CausalModel):
         CausalTransformer.
     max_len: length of a training window, and the most recent items that count when served.
 
-    Deviations from Kang 2018: true pre-norm with an output projection; positions=relative, or end
-    (the paper's, counted from the end of the window). The paper's loss is mode pointwise with one
-    negative; list-wise ranks far better.
+    Deviations from Kang 2018: cosine by default; true pre-norm with an output projection;
+    positions=relative, or end (the paper's, counted from the end of the window). The paper's loss
+    is mode pointwise with one negative; list-wise ranks far better.
     """
 
     name: ClassVar[str] = "sasrec"
@@ -32,8 +32,8 @@ class SASRec(CausalModel):
         user_features: Sequence[Feature],
         item_features: Sequence[Feature],
         *,
-        temperature: float = 1.0,
-        similarity: str = "dot",
+        temperature: float = 0.07,
+        similarity: str = "cosine",
         num_blocks: int = 2,
         num_heads: int = 2,
         hidden_dim: int = 256,

@@ -84,6 +84,8 @@ def _mlp(side: str, params: tuple[str, ...]) -> list[str]:
 
 WINDOWS = ("trainer.samples=windows", "features.user_id=false")
 FULL = ("trainer.negatives.exclude=none", "model.embed_dim=64")
+DOT = ("model.similarity=dot", "model.temperature=1")
+RECURRENT = (*DOT, "model.residual=false")
 
 
 def _transformer(heads: int, hidden_dim: int, dropout: float) -> tuple[str, ...]:
@@ -95,6 +97,7 @@ def _transformer(heads: int, hidden_dim: int, dropout: float) -> tuple[str, ...]
         f"model.hidden_dim={hidden_dim}",
         f"model.dropout={dropout}",
         f"model.attention_dropout={dropout}",
+        *DOT,
         *WINDOWS,
     )
 
@@ -111,6 +114,7 @@ SPEEDS = (
         1 / 15,
         f"model.hidden_dim={WIDTH}",
         "model.num_layers=2",
+        *RECURRENT,
         "trainer.samples=windows",
         windows=8,
     ),
@@ -141,7 +145,7 @@ SPEEDS = (
         "gru4rec",
         256,
         1,
-        ("model.hidden_dim=128", "model.num_layers=1", *WINDOWS, *FULL),
+        ("model.hidden_dim=128", "model.num_layers=1", *RECURRENT, *WINDOWS, *FULL),
         mode="listwise",
         scored=1,
         windows=6,
