@@ -38,6 +38,12 @@ def check_kind(key: str, value: object, kind: type | UnionType, needed: str) -> 
         raise ConfigError(f"{key} is a {type(value).__name__}; needed: {needed}")
 
 
+def check_flags(**values: object) -> None:
+    """Raise ConfigError for what is neither True nor False."""
+    rules = ((not isinstance(v, bool), f"{k}|is neither True nor False") for k, v in values.items())
+    check(values, *rules)
+
+
 def whole_rule(key: str, value: object, least: int) -> Rule:
     return not is_whole(value, least), f"{key}|is no integer >= {least}"
 

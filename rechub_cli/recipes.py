@@ -16,7 +16,7 @@ from rechub_cli.trainers.sanity import RunWarning
 FREE = ("seed", "data.path", "trainer.threads", "trainer.device", "trainer.compile", "export")
 """What may differ in a run of a recipe: it changes the figures by chance at most."""
 BEFORE = {f"{later.group}.{later.key}": later.value for later in LATER}
-"""Figures recorded before a setting was there lack it."""
+"""What held where figures recorded before a setting was there lack it."""
 WITHIN, BELOW, ABOVE, NOT_COMPARED = "within", "below", "above", "not compared"
 
 
@@ -50,20 +50,20 @@ class Verdict:
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """Dotted key -> value of each setting that figures follow from. config: plain values.
 
-    What is null or as BEFORE is left out, as if the setting were not there yet: it is off, or
-    follows from the model and the data.
+    What is null is left out, as if the setting were not there: it is off, or follows from the model
+    and the data. It is kept where a missing one means something else.
     """
     return {
         key: value
         for key, value in _flat(config)
-        if value not in (None, BEFORE.get(key))
+        if (value is not None or key in BEFORE)
         and not any(f"{key}.".startswith(f"{free}.") for free in FREE)
     }
 
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    """``key=found (expected)`` of each setting that differs; ``nothing`` stands for a missing
-    one."""
+    """``key=found (expected)`` of each setting that differs; a missing one is as BEFORE, else
+    ``nothing``."""
     return [
         f"{key}={_text(found, key)} ({_text(expected, key)})"
         for key in {**expected, **found}
@@ -119,4 +119,5 @@ def _flat(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _text(flat: Mapping[str, Any], key: str) -> str:
-    return json.dumps(flat[key]) if key in flat else "nothing"
+    found = {**BEFORE, **flat}
+    return json.dumps(found[key]) if key in found else "nothing"

@@ -44,37 +44,35 @@ LATER = (
     Later("model", "input_dropout", 0.0, names=MLP_MODELS),
     Later("model", "residual", False, names=("gru4rec",)),
     Later("model", "maps", "position", names=("comirec_dr",)),
+    # Recorded figures lack it: it was null.
     Later("trainer.optimizer_params", "lr", 1e-3, beside="weight_decay"),
     Later("data", "cache", False, names=("table",)),
     Later("trainer.negatives", "exclude", "none", beside="logq"),
 )
 
+NULLS: tuple[tuple[tuple[str, ...], dict[str, Any], Any], ...] = (
+    (("features", "max_len"), {"gru4rec": 200, "sasrec": 200}, 50),
+    (("trainer", "optimizer_params", "lr"), {"comirec_dr": 5e-3}, 1e-3),
+)
+"""Settings that were null: what that stood for, by model, and of all others."""
+
 
 def complete(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A saved config with the settings that were not there when it was saved."""
+    """A saved config with the settings that were not there when it was saved, or were null."""
     found = dict(values)
     for later in LATER:
         found = later.add(found, later.group.split("."))
-    return _with_learning_rate(_with_history_length(found))
+    model = found.get("model")
+    name = model.get("name") if isinstance(model, Mapping) else None
+    for path, by_model, otherwise in NULLS:
+        found = _filled(found, path, by_model.get(str(name), otherwise))
+    return found
 
 
-def _with_history_length(values: dict[str, Any]) -> dict[str, Any]:
-    """features.max_len was null, for 50, and 200 of the causal models."""
-    features, model = values.get("features"), values.get("model")
-    if not isinstance(features, Mapping) or features.get("max_len", 0) is not None:
-        return values
-    causal = isinstance(model, Mapping) and model.get("name") in ("gru4rec", "sasrec")
-    return {**values, "features": {**features, "max_len": 200 if causal else 50}}
-
-
-def _with_learning_rate(values: dict[str, Any]) -> dict[str, Any]:
-    """trainer.optimizer_params.lr was null, for 0.001, and 0.005 of ComiRec-DR."""
-    trainer, model = values.get("trainer"), values.get("model")
-    if not isinstance(trainer, Mapping):
-        return values
-    params = trainer.get("optimizer_params")
-    if not isinstance(params, Mapping) or params.get("lr", 0) is not None:
-        return values
-    fast = isinstance(model, Mapping) and model.get("name") == "comirec_dr"
-    params = {**params, "lr": 5e-3 if fast else 1e-3}
-    return {**values, "trainer": {**trainer, "optimizer_params": params}}
+def _filled(values: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
+    """values, with ``value`` in place of null at ``path``."""
+    key, *rest = path
+    node = values.get(key, 0)
+    if rest and isinstance(node, Mapping):
+        return {**values, key: _filled(dict(node), rest, value)}
+    return {**values, key: value} if node is None and not rest else values

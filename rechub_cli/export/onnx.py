@@ -6,7 +6,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -15,7 +15,7 @@ from onnx.external_data_helper import set_external_data, write_external_data_ten
 from torch import Tensor, nn
 
 from rechub_cli.errors import ConfigError
-from rechub_cli.export.contract import TOWERS, InputSpec, example_batch, tower_inputs
+from rechub_cli.export.contract import LENGTH, TOWERS, InputSpec, example_batch, tower_inputs
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.suggest import did_you_mean
 
@@ -30,14 +30,23 @@ SMALL = 1024
 class _Positional(nn.Module):
     """A tower that takes its inputs in the order of its contract."""
 
-    def __init__(self, tower: nn.Module, names: list[str]) -> None:
+    def __init__(self, tower: nn.Module, specs: list[InputSpec]) -> None:
         super().__init__()
         self.tower = tower
-        self.names = names
+        self.specs = specs
 
     def forward(self, *values: Tensor) -> Tensor:
-        out: Tensor = self.tower(dict(zip(self.names, values, strict=True)))
+        given = zip(self.specs, values, strict=True)
+        out: Tensor = self.tower({s.name: _one_place_more(value, s.axes) for s, value in given})
         return out
+
+
+def _one_place_more(value: Tensor, axes: Sequence[str]) -> Tensor:
+    """Padding behind a history: of no places at all, onnxruntime's GRU would end the process."""
+    if LENGTH not in axes:
+        return value
+    behind = len(axes) - 1 - axes.index(LENGTH)
+    return nn.functional.pad(value, [0, 0] * behind + [0, 1])
 
 
 def export_tower(
@@ -88,7 +97,7 @@ def _write(proto: onnx.ModelProto, path: Path) -> list[Path]:
 
 
 def _trace(model: MatchingModel, specs: list[InputSpec], tower: str) -> onnx.ModelProto:
-    module = _Positional(getattr(model, f"{tower}_tower"), [s.name for s in specs])
+    module = _Positional(getattr(model, f"{tower}_tower"), specs)
     training, device = model.training, next(model.parameters()).device
     example = {name: t.to(device) for name, t in example_batch(specs).items()}
     axes: dict[str, torch.export.Dim] = {}

@@ -1,4 +1,4 @@
-"""Behaviour-to-interest dynamic routing (MIND, Li 2019, section 4.2).
+"""Dynamic routing of items to interests: MIND's (Li 2019, section 4.2), ComiRec-DR's (Cen 2020).
 
 B rows, L history length, D width, K interests.
 """
@@ -146,5 +146,6 @@ class InterestRouting(nn.Module):
         return self._interests(logits, strength, items, self.maps)
 
     def _interests(self, logits: Tensor, strength: Tensor, items: Tensor, maps: Tensor) -> Tensor:
-        weights = torch.softmax(logits, dim=1) * strength
-        return squash(torch.einsum("bkd,ked->bke", torch.bmm(weights, items), maps))
+        share = torch.softmax(logits, dim=1)
+        sums = torch.bmm(share * strength, items)
+        return squash(torch.einsum("bkd,ked->bke", sums, maps))

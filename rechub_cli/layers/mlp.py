@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check, check_known, is_whole, share_rule
+from rechub_cli.checks import check, check_flags, check_known, is_whole, share_rule
 from rechub_cli.errors import ConfigError
 from rechub_cli.layers.dropout import Dropout
 
@@ -53,8 +53,7 @@ class MLPParams:
         parsed = cls(**{**params, "dims": tuple(int(d) for d in dims)})  # type: ignore[arg-type]
         check_known(f"{name}.activation", parsed.activation, ACTIVATIONS)
         check_known(f"{name}.norm", parsed.norm, NORMS)
-        if not isinstance(parsed.residual, bool):
-            raise ConfigError(f"{name}.residual={parsed.residual!r}; allowed: True, False")
+        check_flags(**{f"{name}.residual": parsed.residual})
         key = f"{name}.dropout"
         check({key: parsed.dropout}, share_rule(key, parsed.dropout))
         return parsed

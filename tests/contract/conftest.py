@@ -80,6 +80,14 @@ def shipped_params(name: str) -> dict[str, Any]:
     return params
 
 
+PAPERS: dict[str, dict[str, Any]] = {
+    "comirec_dr": {"maps": "position"},
+    "gru4rec": {"residual": False},
+    "sasrec": {"positions": "end"},
+}
+"""Other forms of models."""
+
+
 def make_model(name: str, data: MatchData, *, seed: int = 0, **changes: Any) -> MatchingModel:
     torch.manual_seed(seed)
     params = {**shipped_params(name), **changes}
@@ -91,6 +99,8 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def model(name: str, tiny: MatchData) -> MatchingModel:
-    return make_model(name, tiny)
+@pytest.fixture(params=[(name, {}) for name in NAMES] + list(PAPERS.items()), ids=str)
+def model(request: pytest.FixtureRequest, tiny: MatchData) -> MatchingModel:
+    """Every model as shipped, and other forms of some."""
+    name, changes = request.param
+    return make_model(name, tiny, **changes)

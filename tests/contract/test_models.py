@@ -10,6 +10,7 @@ import itertools
 import logging
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from rechub_cli.export.contract import tower_inputs
 from rechub_cli.export.onnx import export_tower
 from rechub_cli.export.parity import Tower, check_parity, compare_towers
 from rechub_cli.models.matching.base import MatchingModel, best_products
+from rechub_cli.models.matching.comirec_dr import MAPS
 from rechub_cli.registry import list_models
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import DEFAULT_NEGATIVES, NegativeOptions
@@ -257,9 +259,8 @@ def test_the_same_seed_trains_the_same_bits(name: str, tiny: MatchData) -> None:
 
 
 def test_towers_export_and_agree_at_other_shapes(
-    name: str, tiny: MatchData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    model: MatchingModel, tiny: MatchData, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = make_model(name, tiny)
     for tower in ("user", "item"):
         export_tower(model, tmp_path / f"{tower}_tower.onnx", tower=tower)
     assert [r.getMessage() for r in caplog.records if r.levelno > logging.DEBUG] == []
@@ -273,6 +274,45 @@ def test_towers_export_and_agree_at_other_shapes(
         expected = model.user_tower(batch)
         found = torch.from_numpy(tower({k: batch[k] for k in tower.names}))
         assert_close(found, expected.detach(), atol=1e-5, rtol=1e-4)
+    batch = batch_of(tiny)
+    batch["history_length"] = torch.zeros_like(batch["history_length"])
+    of_nobody = model.user_tower(batch).detach()
+    batch |= {k: t[:, :0] for k, t in batch.items() if k.startswith("history") and t.dim() > 1}
+    found = torch.from_numpy(tower({k: batch[k] for k in tower.names}))
+    assert_close(found, of_nobody, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("maps", MAPS)
+def test_comirec_dr_has_the_maps_it_is_told(maps: str, tiny: MatchData) -> None:
+    model: Any = make_model("comirec_dr", tiny, maps=maps)
+    assert isinstance(model.user_tower.interests, MAPS[maps])
+
+
+@pytest.mark.parametrize("residual", [True, False])
+def test_gru4rec_adds_its_items_where_it_is_told(residual: bool, tiny: MatchData) -> None:
+    model: Any = make_model("gru4rec", tiny, residual=residual)
+    assert (model.user_tower.sequence.residual is not None) == residual
+
+
+def test_what_is_no_form_is_refused(tiny: MatchData) -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'interest'"):
+        make_model("comirec_dr", tiny, maps="intrest")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        *((n, "tied") for n in NAMES if "tied" in shipped_yaml(n)),
+        ("gru4rec", "residual"),
+        ("mind", "recency"),
+    ],
+)
+@pytest.mark.parametrize("wrong", ["false", 0, None])
+def test_what_is_neither_true_nor_false_is_refused(
+    name: str, key: str, wrong: object, tiny: MatchData
+) -> None:
+    with pytest.raises(ConfigError, match=f"{key}={wrong!r} is neither True nor False"):
+        make_model(name, tiny, **{key: wrong})
 
 
 def test_constructor_defaults_are_the_yaml_s(name: str) -> None:

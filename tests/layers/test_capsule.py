@@ -64,15 +64,19 @@ def test_a_position_s_weight_counts_from_the_end() -> None:
     layer.recency.data = torch.tensor([0.5, -1.0, 2.0]).double()
     items = torch.randn(1, 5, 4).double()
     history = items[0, 1:4]  # the last 3 of 4 events
-    weight = torch.tensor([2.0, -1.0, 0.5]).double().exp()
     logits = torch.zeros(2, 3).double()
-    for _ in range(2):
-        share = logits.softmax(0)
-        sums = [layer.maps[k] @ ((share[k] * weight) @ history) for k in (0, 1)]
-        interests = [s * s.norm() / (1 + s.norm() ** 2) for s in sums]
-        logits = logits + torch.stack([history @ (layer.maps[k].T @ interests[k]) for k in (0, 1)])
-    found = layer(PastItems(items), torch.tensor([4]))
-    torch.testing.assert_close(found[0], torch.stack(interests))
+    for last in (False, True):
+        with torch.set_grad_enabled(last):
+            share = logits.softmax(0)
+            weight = layer.recency.flip(0).exp()
+            sums = [layer.maps[k] @ ((share[k] * weight) @ history) for k in (0, 1)]
+            interests = [s * s.norm() / (1 + s.norm() ** 2) for s in sums]
+            agreed = [history @ (layer.maps[k].T @ interests[k]) for k in (0, 1)]
+        logits = logits + torch.stack(agreed)
+    found, want = layer(PastItems(items), torch.tensor([4]))[0], torch.stack(interests)
+    torch.testing.assert_close(found, want)
+    gradients = [torch.autograd.grad(x.square().sum(), layer.recency)[0] for x in (found, want)]
+    torch.testing.assert_close(*gradients)
 
 
 def test_interests_follow_the_logarithm_of_the_length() -> None:

@@ -72,7 +72,7 @@ def test_without_it_the_mlp_is_its_layers() -> None:
         ({"residuals": True}, "residuals.*allowed beside it: .*residual"),
         ({"dims": [64.5]}, r"user_params.dims=\[64.5\]; allowed: a list of widths"),
         ({"dropout": "0.1"}, "user_params.dropout='0.1' is no number >= 0 and < 1"),
-        ({"residual": "false"}, "user_params.residual='false'; allowed: True, False"),
+        ({"residual": "false"}, "user_params.residual='false' is neither True nor False"),
     ],
 )
 def test_what_is_no_option_is_refused_with_what_is_allowed(

@@ -125,6 +125,28 @@ MUTATIONS = (
         "return self._interests(logits, strength, fixed)",
     ),
     Mutation(
+        "comirec_dr", "mask, one map", CAPSULE, "torch.bmm(share * strength, items)",
+        "torch.bmm(share, items)", "tests/layers",
+    ),
+    Mutation(
+        "comirec_dr", "softmax axis, one map", CAPSULE, "share = torch.softmax(logits, dim=1)",
+        "share = torch.softmax(logits, dim=2)", "tests/layers",
+    ),
+    Mutation(
+        "comirec_dr", "weights in every iteration", CAPSULE, "strength.detach(), fixed, maps)",
+        "strength, fixed, maps)", "tests/layers",
+    ),
+    Mutation(
+        "comirec_dr", "one map starts anywhere", CAPSULE,
+        "init_near_identity(self.maps)\n        self.recency",
+        "nn.init.xavier_uniform_(self.maps)\n        self.recency",
+        "tests/layers",
+    ),
+    Mutation(
+        "comirec_dr", "maps are those of the other form", "models/matching/comirec_dr.py",
+        '"interest": InterestRouting', '"interest": PositionalRouting', "tests/contract",
+    ),
+    Mutation(
         "comirec_dr", "detach, one map", CAPSULE, "strength, items, self.maps)",
         "strength, fixed, self.maps)", "tests/layers",
     ),
@@ -322,8 +344,9 @@ MUTATIONS = (
         "nn.init.xavier_uniform_(self.bilinear.weight)", "tests/layers",
     ),
     Mutation(
-        "comirec_dr", "maps start anywhere", CAPSULE, "init_near_identity(self.maps)",
-        "nn.init.xavier_uniform_(self.maps)", "tests/layers",
+        "comirec_dr", "maps start anywhere", CAPSULE,
+        "dim))\n        init_near_identity(self.maps)\n\n",
+        "dim))\n        nn.init.xavier_uniform_(self.maps)\n\n", "tests/layers",
     ),
     Mutation(
         "sanity", "repeats go to others", PROBES,

@@ -20,11 +20,10 @@ from statistics import mean, stdev
 from typing import Any
 
 import hydra
-import yaml
 
 from rechub_cli.config.locate import conf_dir
 from rechub_cli.config.origin import Origin
-from rechub_cli.config.resolve import resolve
+from rechub_cli.config.resolve import load_config, resolve
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.recipes import differences, expectation, settings
 from rechub_cli.shell.diagnose import plain
@@ -93,13 +92,11 @@ def protocol_name(protocol: dict[str, Any]) -> str:
 
 
 def recipe_of(run: Path) -> Path:
-    """The recipe whose settings a run has; it may lack those that came later."""
-    found = settings(yaml.safe_load((run / "config.yaml").read_text()))
+    """The recipe whose settings a run has; of one that is older than a setting, what held then."""
+    found = settings(load_config(run / "config.yaml").model_dump(mode="json"))
     gaps = {recipe: differences(found, recipe_settings(recipe)) for recipe in recipes()}
     for recipe, different in gaps.items():
-        if all("=nothing (" in gap for gap in different):
-            for gap in different:
-                print(f"{run}: older than this setting: {gap}")
+        if not different:
             return recipe
     nearest = min(gaps, key=lambda recipe: len(gaps[recipe]))
     raise SystemExit(f"{run}: no recipe has its settings; {nearest.stem} but for {gaps[nearest]}")

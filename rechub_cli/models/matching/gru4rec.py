@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from rechub_cli.checks import check_flags
 from rechub_cli.features import Feature
 from rechub_cli.layers.gru import CausalGRU
 from rechub_cli.models.matching.causal import CausalModel
 
 
 class GRU4Rec(CausalModel):
-    """u = the GRU's state after the last item; v = the item's embedding (plus its side features').
+    """u = the GRU's state after the last item, plus a linear map of that item (``residual``); v =
+    the item's embedding (plus its side features').
 
     user_features, item_features, temperature, similarity, tied: as in SASRec; tied is the
         authors' constrained embedding.
@@ -40,6 +42,7 @@ class GRU4Rec(CausalModel):
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
+        check_flags(residual=residual)
         super().__init__(
             user_features,
             item_features,

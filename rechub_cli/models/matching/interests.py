@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_known, check_whole
+from rechub_cli.checks import check_flags, check_known, check_whole
 from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
@@ -98,6 +98,7 @@ class MultiInterestModel(MatchingModel):
             user_features, item_features, temperature=temperature, similarity=similarity
         )
         check_whole("interest_num", interest_num)
+        check_flags(tied=tied)
         _check_selection(selection, label_attention)
         require_history(self)
         self.selection, self.label_attention = selection, label_attention

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rechub_cli.checks import check_whole
+from rechub_cli.checks import check_flags, check_whole
 from rechub_cli.features import Feature
 from rechub_cli.layers.capsule import CapsuleRouting
 from rechub_cli.models.matching.base import UserParams
@@ -47,6 +47,7 @@ class MIND(MultiInterestModel):
         max_len: int = 50,
     ) -> None:
         check_whole("routing_iterations", routing_iterations)
+        check_flags(recency=recency)
         super().__init__(
             user_features,
             item_features,

@@ -21,8 +21,9 @@ class SASRec(CausalModel):
     max_len: length of a training window, and the most recent items that count when served.
 
     Deviations from Kang 2018: cosine by default; true pre-norm with an output projection;
-    positions=relative, or end (the paper's, counted from the end of the window). The paper's loss
-    is mode pointwise with one negative; list-wise ranks far better.
+    positions=relative, or end (the paper's, counted from the end of the window); values and that
+    projection start near the identity. The paper's loss is mode pointwise with one negative;
+    list-wise ranks far better.
     """
 
     name: ClassVar[str] = "sasrec"

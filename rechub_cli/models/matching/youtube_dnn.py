@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from rechub_cli.checks import check_flags
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
 from rechub_cli.layers.history import HistoryEncoder, HistoryPooling, history_lengths
@@ -87,6 +88,7 @@ class YoutubeDNN(MatchingModel):
             user_features, item_features, temperature=temperature, similarity=similarity
         )
         require_history(self)
+        check_flags(tied=tied)
         params = MLPParams.parse(user_params, name="user_params")
         tables = EmbeddingTables((*user_features, *item_features))
         encoder = ItemEncoder(tables, item_features)
