@@ -24,8 +24,8 @@ from rechub_cli.evaluation.model_scores import item_vectors, model_scorer, user_
 from rechub_cli.export.contract import tower_inputs
 from rechub_cli.export.onnx import export_tower
 from rechub_cli.export.parity import Tower, check_parity, compare_towers
+from rechub_cli.layers.capsule import InterestRouting, PositionalRouting
 from rechub_cli.models.matching.base import MatchingModel, best_products
-from rechub_cli.models.matching.comirec_dr import MAPS
 from rechub_cli.registry import list_models
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import DEFAULT_NEGATIVES, NegativeOptions
@@ -282,10 +282,12 @@ def test_towers_export_and_agree_at_other_shapes(
     assert_close(found, of_nobody, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("maps", MAPS)
-def test_comirec_dr_has_the_maps_it_is_told(maps: str, tiny: MatchData) -> None:
+@pytest.mark.parametrize(
+    ("maps", "layer"), [("interest", InterestRouting), ("position", PositionalRouting)]
+)
+def test_comirec_dr_has_the_maps_it_is_told(maps: str, layer: type, tiny: MatchData) -> None:
     model: Any = make_model("comirec_dr", tiny, maps=maps)
-    assert isinstance(model.user_tower.interests, MAPS[maps])
+    assert isinstance(model.user_tower.interests, layer)
 
 
 @pytest.mark.parametrize("residual", [True, False])
