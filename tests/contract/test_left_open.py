@@ -9,7 +9,7 @@ import pytest
 
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.layers.dropout import Dropout
-from rechub_cli.models.matching.sparsity import SPARSE, causal_dropouts, mlp_dropouts
+from rechub_cli.models.matching.sparsity import causal_dropouts, mlp_dropouts
 from rechub_cli.runs import make_model
 from tests.recipes.record import compose
 
@@ -17,25 +17,32 @@ ONE_LAYER = ("model.user_params.dims=[16]", "model.embed_dim=16")
 """Of the items' width, without a hidden layer."""
 
 
-def test_sparse_data_have_more() -> None:
-    few, many = causal_dropouts(SPARSE - 0.1), causal_dropouts(SPARSE)
-    assert all(few[name] > many[name] for name in few)
-
-
-@pytest.mark.parametrize(("events", "dropout"), [(0.0, 0.5), (13, 0.5), (60, 0.5), (300, 0.1)])
-def test_the_more_events_an_item_has_the_less(events: float, dropout: float) -> None:
+@pytest.mark.parametrize(
+    ("events", "dropout", "least"),
+    [
+        (0.0, 0.5, 0.5),
+        (13, 0.5, 0.5),
+        (60, 0.5, 0.5),
+        (75, 0.4, 0.4),
+        (120, 0.25, 0.3),
+        (300, 0.1, 0.3),
+    ],
+)
+def test_the_more_events_an_item_has_the_less(events: float, dropout: float, least: float) -> None:
     assert mlp_dropouts(events) == {"input_dropout": dropout}
+    found = causal_dropouts(events)
+    assert found == {"dropout": least, "input_dropout": max(0.2, dropout)}
 
 
 @pytest.mark.parametrize(
     ("name", "words", "sparse", "dropouts"),
     [
         ("sasrec", (), True, {0.5, 0.0}),
-        ("sasrec", (), False, {0.3, 0.0}),
+        ("sasrec", (), False, {30 / 84, 0.0}),
         ("sasrec", ("model.dropout=0.1",), True, {0.1, 0.0}),
         ("sasrec", ("model.attention_dropout=0.2",), True, {0.5, 0.2}),
         ("gru4rec", (), True, {0.5}),
-        ("gru4rec", (), False, {0.3, 0.2}),
+        ("gru4rec", (), False, {30 / 84}),
         ("gru4rec", ("model.dropout=0.1",), True, {0.1, 0.5}),
         ("gru4rec", ("model.input_dropout=0",), True, {0.0, 0.5}),
         ("youtube_dnn", (*ONE_LAYER, "model.input_dropout=null"), True, {0.5}),
