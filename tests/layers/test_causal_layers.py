@@ -238,3 +238,12 @@ def test_attention_starts_among_the_items_that_it_sees() -> None:
     added = block(x) - x
     cosine = torch.cosine_similarity(added, x - x.mean(-1, keepdim=True), dim=-1)
     assert abs(float(cosine.mean().detach()) - 0.8) < 0.02
+
+
+def test_the_item_that_is_added_is_what_dropout_left_of_it() -> None:
+    layer = CausalGRU(4, num_layers=1, hidden_dim=3, input_dropout=0.5, dropout=0.0, residual=True)
+    for parameter in layer.out.parameters():
+        parameter.data.zero_()
+    out = layer(torch.ones(64, 5, 4), torch.full((64,), 5))
+    assert out.unique().tolist() == [0.0, 2.0]
+    assert layer.eval()(torch.ones(1, 5, 4), torch.tensor([5])).unique().tolist() == [1.0]

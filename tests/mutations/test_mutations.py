@@ -238,6 +238,10 @@ MUTATIONS = (
         "tests/layers",
     ),
     Mutation(
+        "gru4rec", "added item is whole", "layers/gru.py", "self.residual(items)",
+        "self.residual(vectors)", "tests/layers",
+    ),
+    Mutation(
         "gru4rec", "oldest items kept", HISTORY, "first = (lengths - max_len)",
         "first = (lengths - lengths)", CONTRACT,
     ),
