@@ -1,4 +1,4 @@
-"""Live progress on a terminal; without one, one plain line an epoch."""
+"""Live progress on a terminal; without one, one plain line an epoch, and more in a long one."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ from rechub_cli.trainers.reporter import EpochResult, Reporter
 from rechub_cli.trainers.sanity import RunWarning
 
 PLAIN_WIDTH = 120
+FIRST_WAIT, LONGEST_WAIT = 15.0, 600.0
+"""Seconds of an epoch before its first plain line, twice as many before the next, and so on."""
+
+
+def duration(seconds: float) -> str:
+    """In the unit that a reader would choose."""
+    if seconds < 1:
+        return f"{1e3 * seconds:.1f} ms"
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def result_console() -> Console:
@@ -44,11 +56,14 @@ class ConsoleReporter(Reporter):
         self.task: TaskID | None = None
         self.n_epoch = 0
         self.monitor = ""
+        self.steps: int | None = None
         self.started = self.epoch_started = time.perf_counter()
+        self.due = self.started + FIRST_WAIT
 
     def start(self, *, n_epoch: int, steps: int | None, monitor: str | None) -> None:
-        self.n_epoch, self.monitor = n_epoch, monitor or ""
+        self.n_epoch, self.steps, self.monitor = n_epoch, steps, monitor or ""
         self.started = self.epoch_started = time.perf_counter()
+        self.due = self.started + FIRST_WAIT
         if not self.console.is_terminal:
             return
         self.bar = Progress(
@@ -65,10 +80,25 @@ class ConsoleReporter(Reporter):
         self.bar.start()
 
     def step(self, *, epoch: int, step: int, loss: float, rows: int) -> None:
-        if self.bar is None or self.task is None:
-            return
-        seconds = max(time.perf_counter() - self.epoch_started, 1e-3)
-        self.bar.update(self.task, completed=step, epoch=epoch, loss=loss, rate=rows / seconds)
+        now = time.perf_counter()
+        seconds = max(now - self.epoch_started, 1e-3)
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, completed=step, epoch=epoch, loss=loss, rate=rows / seconds)
+        elif now >= self.due:
+            self.due = now + min(seconds, LONGEST_WAIT)
+            self.console.print(self._within(epoch, step, loss, seconds / step))
+
+    def _within(self, epoch: int, step: int, loss: float, seconds: float) -> str:
+        """The line of an epoch that is not done. seconds: of a step, a mean."""
+        of = "" if self.steps is None else f"/{self.steps:,}"
+        line = f"epoch {epoch}/{self.n_epoch}  step {step:,}{of}  loss {loss:.4f}  "
+        line += f"{duration(seconds)} a step"
+        if self.steps is None:
+            return line
+        left = (self.steps - step) * seconds
+        rest = (self.n_epoch - epoch) * self.steps * seconds
+        whole = f"{duration(left + rest)} if all {self.n_epoch} run"
+        return f"{line}  {duration(left)} left of the epoch, {whole}"
 
     def epoch(self, result: EpochResult) -> None:
         left = (time.perf_counter() - self.started) / result.epoch * (self.n_epoch - result.epoch)
@@ -80,13 +110,14 @@ class ConsoleReporter(Reporter):
         if self.monitor in result.metrics and result.best is not None:
             parts.append(f"valid {self.monitor} {result.metrics[self.monitor]:.4f}")
             parts.append(f"best {result.best:.4f} (epoch {result.best_epoch})")
-        parts.append(f"at most {left:,.0f} s left")
+        parts.append(f"at most {duration(left)} left")
         self.console.print("  ".join(parts))
         if self.bar is not None and self.task is not None:
             best = "" if result.best is None else f"best {self.monitor} {result.best:.4f}"
             following = min(result.epoch + 1, self.n_epoch)
             self.bar.update(self.task, completed=0, epoch=following, best=best)
         self.epoch_started = time.perf_counter()
+        self.due = self.epoch_started + FIRST_WAIT
         if self.log is not None:
             with self.log.open("a") as file:
                 file.write(json.dumps(_line(result), sort_keys=True) + "\n")

@@ -32,7 +32,7 @@ from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.fingerprint import fingerprint
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.progress import result_console
+from rechub_cli.progress import duration, result_console
 from rechub_cli.runs import load_data, make_model
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.loading import batch_rows
@@ -187,10 +187,10 @@ def print_estimate(
         ("gradients", _size(cost.gradients)),
         ("activations and batch", f"{_size(cost.activations)} kept for the gradient, at most"),
         ("process at its peak", f"{_size(peak_bytes())}; there are {_size(limit)}"),
-        ("a step", f"{_time(step)}, mean of {len(cost.seconds)}"),
-        ("a validation", _time(seconds.evaluation)),
-        ("an epoch", f"{_time(epoch)}, {cost.steps_per_epoch:,} steps and a validation"),
-        ("data, rankings, baselines, export", _time(rest)),
+        ("a step", f"{duration(step)}, mean of {len(cost.seconds)}"),
+        ("a validation", duration(seconds.evaluation)),
+        ("an epoch", f"{duration(epoch)}, {cost.steps_per_epoch:,} steps and a validation"),
+        ("data, rankings, baselines, export", duration(rest)),
         ("the run", whole_run(epoch, rest, n_epoch=options.n_epoch, patience=options.patience)),
     )
     for name, text in rows:
@@ -205,21 +205,12 @@ def print_estimate(
 
 def whole_run(epoch: float, rest: float, *, n_epoch: int, patience: int | None) -> str:
     """The run's time in words. epoch, rest: seconds; rest is what stands outside the epochs."""
-    most = f"{_time(n_epoch * epoch + rest)} for {n_epoch} epochs"
+    most = f"{duration(n_epoch * epoch + rest)} for {n_epoch} epochs"
     if patience is None or patience + 1 >= n_epoch:
         return most
-    least = _time((patience + 1) * epoch + rest)
+    least = duration((patience + 1) * epoch + rest)
     return f"at most {most}; patience={patience} may end it from {least} on"
 
 
 def _size(num_bytes: float) -> str:
     return f"{num_bytes / GIB:,.1f} GiB" if num_bytes >= GIB else f"{num_bytes / 2**20:,.1f} MiB"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 1:
-        return f"{1e3 * seconds:.1f} ms"
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    minutes = seconds / 60
-    return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
