@@ -19,9 +19,11 @@ from rechub_cli.features import SequenceFeature, SparseFeature
 from rechub_cli.layers.embedding import length_mask
 from rechub_cli.layers.history import HISTORY_INDEX
 
-WIDTH_STEP, ITEM_STEP = 8, 256
-"""Widths and item counts of batches are multiples: the CPU's matrix kernels are made for each
-shape, and kept (about 0.6 MB each)."""
+SHORT_WIDTH, SHORT_STEP, WIDTH_STEP, ITEM_STEP = 16, 2, 8, 256
+"""Widths of batches are multiples of SHORT_STEP up to SHORT_WIDTH and of WIDTH_STEP beyond, item
+counts of ITEM_STEP: the CPU's matrix kernels are made for each shape, and kept (about 0.6 MB each).
+Of short histories much would be padding: on Amazon Beauty 0.6 places for each item by a step of 8,
+0.2 by one of 2, and a step of GRU4Rec takes 0.81 of its time, of SASRec 0.87."""
 MARKED = 16
 """Distinct rows of a catalogue are marked in a table of it, unless so many times fewer are asked
 for: then sorting them is faster."""
@@ -189,9 +191,10 @@ class TrainLoader:
 
 
 def padded_width(length: Tensor, *, max_len: int) -> int:
-    """The longest history's width, in few distinct values (see WIDTH_STEP)."""
-    longest = int(length.max()) if length.numel() else 0
-    return min(round_up(max(longest, 1), WIDTH_STEP), max(max_len, 1))
+    """The longest history's width, in few distinct values (see SHORT_WIDTH)."""
+    longest = max(int(length.max()) if length.numel() else 0, 1)
+    step = SHORT_STEP if longest <= SHORT_WIDTH else WIDTH_STEP
+    return min(round_up(longest, step), max(max_len, 1))
 
 
 def distinct(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:

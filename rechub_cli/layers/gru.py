@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.history import SequenceLayer
+from rechub_cli.layers.past import vectors_at
 from rechub_cli.layers.products import matmul_precision
 
 SMALL_PRODUCT = 500_000
@@ -52,10 +53,24 @@ class CausalGRU(SequenceLayer):
             nn.init.eye_(self.residual.weight)
 
     def forward(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        items = x = self.input_dropout(vectors)
-        for layer in self.layers:
+        items = self.input_dropout(vectors)
+        return self._given(self._last_states(items), items)
+
+    def last(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Of what stands behind the states, no more than this position is made: [B, 1, D]."""
+        at = (lengths - 1).clamp(min=0).unsqueeze(1)
+        items = self.input_dropout(vectors)
+        return self._given(vectors_at(self._last_states(items), at), vectors_at(items, at))
+
+    def _last_states(self, x: Tensor) -> Tensor:
+        """Of the last layer, without its dropout."""
+        *before, last = self.layers
+        for layer in before:
             x = self.dropout(self._states(layer, x))
-        out: Tensor = self.out(x)
+        return self._states(last, x)
+
+    def _given(self, states: Tensor, items: Tensor) -> Tensor:
+        out: Tensor = self.out(self.dropout(states))
         return out if self.residual is None else out + self.residual(items)
 
     def _states(self, layer: nn.Module, x: Tensor) -> Tensor:

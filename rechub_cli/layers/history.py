@@ -19,7 +19,7 @@ from rechub_cli.layers.embedding import (
     lengths_of,
     read_values,
 )
-from rechub_cli.layers.past import PastItems, vectors_at
+from rechub_cli.layers.past import PastItems
 
 HISTORY_INDEX = "history_index"
 POOLINGS = ("mean", "recency")
@@ -111,7 +111,7 @@ class SequenceLayer(nn.Module):
 
     def last(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """What the call gives at the last position, [B, 1, D]; of no history undefined."""
-        return vectors_at(self(vectors, lengths), (lengths - 1).clamp(min=0).unsqueeze(1))
+        raise NotImplementedError
 
 
 class HistoryPooling(nn.Module):

@@ -89,10 +89,27 @@ class MLP(nn.Module):
             starts = [torch.eye(sizes[-1], width) * (width > 1) for width in widths]
             self.residual.weight = nn.Parameter(torch.cat(starts, dim=1))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, shared: Tensor | None = None) -> Tensor:
+        """shared: None, or the input's last columns, [B, W'], of which x [B, K, W] has the others:
+        what is the same for all K is dropped and multiplied once."""
         x = self.input_dropout(x)
-        out: Tensor = self.layers(x)
-        return out if self.residual is None else out + self.residual(x)
+        shared = None if shared is None else self.input_dropout(shared)
+        first, *others = self.layers
+        hidden = _mapped(first, x, shared)
+        for layer in others:
+            hidden = layer(hidden)
+        return hidden if self.residual is None else hidden + _mapped(self.residual, x, shared)
+
+
+def _mapped(layer: nn.Module, x: Tensor, shared: Tensor | None) -> Tensor:
+    """A linear layer of x, or of [x, shared] in one row."""
+    if shared is None:
+        out: Tensor = layer(x)
+        return out
+    assert isinstance(layer, nn.Linear)
+    width = x.shape[-1]
+    other = nn.functional.linear(shared, layer.weight[:, width:], layer.bias)
+    return nn.functional.linear(x, layer.weight[:, :width]) + other.unsqueeze(1)
 
 
 def _linear(before: int, after: int) -> nn.Linear:

@@ -47,6 +47,15 @@ def pooled_rows(
     return found
 
 
+def in_steps(rows: Tensor, step: int) -> Tensor:
+    """The rows [n], n > 0, and some of them again: their count is a multiple of ``step``.
+
+    The CPU's matrix kernels are made for each shape, and kept.
+    """
+    count = -(-len(rows) // step) * step
+    return rows[torch.arange(count, device=rows.device) % len(rows)]
+
+
 def is_traced() -> bool:
     """Whether a call is compiled or exported, where a function of our own would break the graph."""
     return torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()

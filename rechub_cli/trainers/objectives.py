@@ -13,9 +13,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import ITEM_STEP, TrainBatch, distinct, replace_by_oov, round_up
+from rechub_cli.data.batches import ITEM_STEP, TrainBatch, distinct, replace_by_oov
 from rechub_cli.features import SparseFeature
-from rechub_cli.layers.rows import rows_at
+from rechub_cli.layers.rows import in_steps, rows_at
 from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.full_softmax import Excluded, full_softmax
 from rechub_cli.trainers.losses import PairLoss, logq_scores
@@ -141,8 +141,7 @@ class SampledLoss:
         own, *places = torch.split(where, [d.numel() for d in drawn])
         places = [at.view(part.shape) for at, part in zip(places, parts, strict=True)]
         excluded = _beside([self._excluded(batch, rows, at) for at in places])
-        # Some rows twice, so that the tower sees few different counts (see ITEM_STEP).
-        rows = rows[torch.arange(round_up(len(rows), ITEM_STEP)) % len(rows)]
+        rows = in_steps(rows, ITEM_STEP)
         device = self.table.device
         batch, excluded = batch.to(device), excluded.to(device)
         vectors = self.towers.items(self.table(rows, generator))

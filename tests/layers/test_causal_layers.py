@@ -153,6 +153,39 @@ def test_the_last_position_alone_is_that_of_all(positions: str, num_blocks: int)
         assert_close(one, other)
 
 
+@pytest.mark.parametrize(("num_layers", "residual"), [(1, True), (2, False)])
+def test_the_last_state_alone_is_that_of_all(num_layers: int, residual: bool) -> None:
+    layer = CausalGRU(
+        8, num_layers=num_layers, hidden_dim=6, input_dropout=0.0, dropout=0.0, residual=residual
+    ).double()
+    lengths = torch.tensor([6, 1, 4])
+    vectors = torch.randn(3, 6, 8, dtype=torch.float64, requires_grad=True)
+    inputs = (vectors, *layer.parameters())
+    whole = layer(vectors, lengths)[torch.arange(3), lengths - 1]
+    alone = layer.last(vectors, lengths).squeeze(1)
+    assert_close(alone, whole)
+    direction = torch.randn_like(whole)
+    expected = torch.autograd.grad(whole, inputs, direction)
+    for one, other in zip(torch.autograd.grad(alone, inputs, direction), expected, strict=True):
+        assert_close(one, other)
+
+
+def test_dropouts_of_the_last_state_are_those_of_all() -> None:
+    """A share of the items and, of what the states give, another: in both forms."""
+    torch.manual_seed(0)
+    layer = CausalGRU(8, num_layers=1, hidden_dim=8, input_dropout=0.5, dropout=0.25, residual=True)
+    torch.nn.init.constant_(layer.layers[0].bias_ih_l0, 1.0)  # no state is 0 by itself
+    vectors, lengths = torch.ones(2000, 2, 8), torch.full((2000,), 2)
+    states, items = [], []
+    layer.dropout.register_forward_hook(lambda _m, _i, out: states.append(out))
+    layer.input_dropout.register_forward_hook(lambda _m, _i, out: items.append(out))
+    alone, whole = layer.last(vectors, lengths), layer(vectors, lengths)
+    assert_close(alone, states[0] + items[0][:, 1:])
+    assert_close(whole, states[1] + items[1])
+    for dropped, share in ((states[0], 0.25), (states[1], 0.25), (items[0], 0.5)):
+        assert abs(float((dropped == 0).float().mean()) - share) < 0.02
+
+
 def test_attention_weights_of_the_last_position_are_dropped_too() -> None:
     layer, lengths = transformer_layer("relative", attention_dropout=0.5), torch.tensor([6])
     vectors = torch.randn(1, 6, 8)

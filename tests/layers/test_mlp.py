@@ -59,6 +59,32 @@ def test_the_layers_and_the_residual_read_what_is_left_of_the_input() -> None:
     assert torch.equal(silent(mlp.eval())(X[:, :2]), X[:, :2])
 
 
+@pytest.mark.parametrize("residual", [True, False])
+@pytest.mark.parametrize("dims", [(7, 2), (2,)])
+def test_shared_columns_are_those_of_every_row(residual: bool, dims: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    mlp = MLP([3, 2, 2], MLPParams(dims, residual=residual)).double()
+    for parameter in mlp.parameters():
+        torch.nn.init.normal_(parameter)
+    own = torch.randn(5, 4, 3, dtype=torch.float64, requires_grad=True)
+    shared = torch.randn(5, 4, dtype=torch.float64, requires_grad=True)
+    whole = mlp(torch.cat([own, shared.unsqueeze(1).expand(-1, 4, -1)], dim=-1))
+    apart = mlp(own, shared)
+    torch.testing.assert_close(apart, whole)
+    inputs, direction = (own, shared, *mlp.parameters()), torch.randn_like(whole)
+    expected = torch.autograd.grad(whole, inputs, direction)
+    for one, other in zip(torch.autograd.grad(apart, inputs, direction), expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_shared_columns_are_dropped_for_all_rows_at_once() -> None:
+    torch.manual_seed(0)
+    mlp = silent(MLP([2, 2], MLPParams((7, 2)), input_dropout=0.5))
+    out = mlp(torch.zeros(400, 3, 2), torch.ones(400, 2))
+    assert sorted(out.unique().tolist()) == [0.0, 2.0]
+    assert torch.equal(out, out[:, :1].expand_as(out))
+
+
 def test_without_it_the_mlp_is_its_layers() -> None:
     params = MLPParams.parse({"dims": [7, 2], "residual": False}, name="user_params")
     mlp = silent(MLP([2, 3], params))

@@ -221,7 +221,7 @@ MUTATIONS = (
         "of_state, update[step - 1]", "tests/layers/test_causal_layers.py",
     ),
     Mutation(
-        "gru4rec", "alignment", HISTORY, "(lengths - 1).clamp(min=0).unsqueeze(1)",
+        "gru4rec", "alignment", "layers/gru.py", "(lengths - 1).clamp(min=0).unsqueeze(1)",
         "(lengths - lengths).unsqueeze(1)",
     ),
     Mutation(
@@ -238,8 +238,31 @@ MUTATIONS = (
         "tests/layers",
     ),
     Mutation(
-        "gru4rec", "added item is whole", "layers/gru.py", "self.residual(items)",
-        "self.residual(vectors)", "tests/layers",
+        "gru4rec", "added item is whole", "layers/gru.py", "self._last_states(items), items)",
+        "self._last_states(items), vectors)", "tests/layers",
+    ),
+    Mutation(
+        "gru4rec", "added last item is whole", "layers/gru.py", "vectors_at(items, at))",
+        "vectors_at(vectors, at))", "tests/layers",
+    ),
+    Mutation(
+        "mind", "an interest of some users", "models/matching/interests.py", ".any(-1).any(0)",
+        ".any(-1).all(0)", "tests/models",
+    ),
+    Mutation(
+        "mind", "served by the first interest", BASE,
+        "torch.maximum(best[own], interest[own] @ item_vectors.T)", "best[own]", "tests/models",
+    ),
+    Mutation(
+        "loss", "padding is an item", SOFTMAX, "products[..., count:] = -torch.inf", "pass",
+        LOSSES_TEST,
+    ),
+    Mutation(
+        "loss", "a target out of reach", SOFTMAX, "(own < torch.finfo(own.dtype).tiny).any()",
+        "False", LOSSES_TEST,
+    ),
+    Mutation(
+        "mlp", "shared input is whole", MLP, "self.input_dropout(shared)", "shared", "tests/layers"
     ),
     Mutation(
         "gru4rec", "oldest items kept", HISTORY, "first = (lengths - max_len)",
@@ -336,7 +359,7 @@ MUTATIONS = (
         "sampler", "logQ by default", STEPS, '"negatives" if softmax and not hard else "none"',
         '"none"', COMBINATIONS_TEST,
     ),
-    Mutation("mlp", "residual is lost", MLP, "out + self.residual(x)", "out", "tests/layers"),
+    Mutation("mlp", "residual is lost", MLP, "if self.residual is None", "if True", "tests/layers"),
     Mutation("mlp", "input is whole", MLP, "x = self.input_dropout(x)", "pass", "tests/layers"),
     Mutation("mlp", "numbers shift the rest", MLP, " * (width > 1)", "", "tests/layers"),
     Mutation(

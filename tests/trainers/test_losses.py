@@ -50,7 +50,9 @@ def dense_softmax(
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("chunk", [1, 3, 512])
 @pytest.mark.parametrize("interests", [(), (1,), (3,)])
+@pytest.mark.parametrize("step", [1, 4])
 def test_full_softmax_is_the_dense_one(
+    step: int,
     weighted: bool,
     chunk: int,
     interests: tuple[int, ...],
@@ -58,6 +60,8 @@ def test_full_softmax_is_the_dense_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(chunked, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr(chunked, "ROW_STEP", step)
+    monkeypatch.setattr(chunked, "COLUMN_STEP", step)
     monkeypatch.setattr(chunked, "SPREAD", 4 * chunk)
     generator = torch.Generator().manual_seed(0)
     values = [
@@ -111,9 +115,14 @@ def test_full_softmax_by_hand() -> None:
 
 
 def test_full_softmax_survives_large_scores() -> None:
+    """Where the target's probability is no longer a number above 0, and where it all but is 1."""
     items = torch.tensor([[1e4], [0.0]])
-    loss = full_softmax(torch.ones(1, 1), items, torch.tensor([1]), temperature=0.1)
-    assert loss.item() == pytest.approx(1e5)
+    for target, want in ((1, 1e5), (0, 0.0)):
+        loss = full_softmax(torch.ones(1, 1), items, torch.tensor([target]), temperature=0.1)
+        assert loss.item() == pytest.approx(want)
+    halfway = torch.tensor([[95.0], [0.0]])  # exp(-95): a denormal, of few digits
+    loss = full_softmax(torch.ones(1, 1), halfway, torch.tensor([1]), temperature=1.0)
+    assert loss.item() == pytest.approx(95.0, abs=1e-5)
 
 
 def test_sampled_softmax_by_hand() -> None:

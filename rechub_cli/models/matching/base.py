@@ -16,9 +16,12 @@ from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ItemEncoder
 from rechub_cli.layers.mlp import MLPParams
+from rechub_cli.layers.rows import in_steps
 
 SIMILARITIES = ("cosine", "dot")
 UserParams = MLPParams | dict[str, Any]
+ROW_STEP = 64
+"""Queries of which a part is scored come in multiples; see in_steps."""
 
 
 class MatchingModel(nn.Module):
@@ -70,7 +73,12 @@ class MatchingModel(nn.Module):
         first, *others = queries.unbind(1) if queries.dim() == 3 else [queries]
         best = first @ item_vectors.T
         for interest in others:
-            best = torch.maximum(best, interest @ item_vectors.T)
+            differs = (interest != first).any(-1)
+            if bool(differs.all()):
+                best = torch.maximum(best, interest @ item_vectors.T)
+            elif bool(differs.any()):  # a repeated interest tells nothing new
+                own = in_steps(differs.nonzero().flatten(), ROW_STEP)
+                best[own] = torch.maximum(best[own], interest[own] @ item_vectors.T)
         return best
 
     def forward(self, batch: Batch) -> Tensor:

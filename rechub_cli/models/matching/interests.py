@@ -58,10 +58,7 @@ class InterestUserTower(nn.Module):
         lengths = history_lengths(batch, self.columns)
         interests = self.interests(self.history(batch), lengths)  # [B, K, D]
         repeated = (interests == interests[:, :1]).all(-1, keepdim=True)
-        if self.profile is not None:
-            profile = self.profile(batch).unsqueeze(1).expand(-1, interests.shape[1], -1)
-            interests = torch.cat([interests, profile], dim=-1)
-        vectors = self.mlp(interests)
+        vectors = self.mlp(interests, None if self.profile is None else self.profile(batch))
         # An unused interest repeats the first one, whatever dropout has made of both.
         out: Tensor = self.end(torch.where(repeated, vectors[:, :1], vectors))
         return out
@@ -121,7 +118,7 @@ class MultiInterestModel(MatchingModel):
     def queries(self, user_vectors: Tensor, positive: Tensor) -> Tensor:
         """All interests [Q, K, D], or one query a row [Q, D]; see ``selection``."""
         if self.selection == "candidate":
-            return user_vectors
+            return user_vectors[:, : most_interests(user_vectors)]
         scores = torch.einsum("qkd,qd->qk", user_vectors, positive)
         if self.label_attention is None:
             best = scores.argmax(dim=1)
@@ -131,6 +128,12 @@ class MultiInterestModel(MatchingModel):
         scores = scores.masked_fill(repeated, -torch.inf)  # an unused interest takes no part
         weights = torch.softmax(self.label_attention * scores, dim=1)
         return torch.einsum("qk,qkd->qd", weights, user_vectors)
+
+
+def most_interests(vectors: Tensor) -> int:
+    """How many of the first K of [Q, K, D] a row needs: those behind only repeat its first one."""
+    differs = (vectors != vectors[:, :1]).any(-1).any(0).nonzero()
+    return int(differs[-1]) + 1 if len(differs) else 1
 
 
 def _check_selection(selection: str, label_attention: float | None) -> None:
