@@ -133,7 +133,9 @@ class MatchData:
             seed=seed,
         )
 
-    def window_loader(self, *, batch_size: int, seed: int) -> WindowLoader:
+    def window_loader(
+        self, *, batch_size: int, seed: int, first_events: bool = False
+    ) -> WindowLoader:
         """The training batches of causal models that read windows; see WindowLoader."""
         return WindowLoader(
             self.interactions,
@@ -142,6 +144,7 @@ class MatchData:
             batch_size=batch_size,
             oov_share=self.options.oov_share,
             seed=seed,
+            first_events=first_events,
         )
 
     def queries(self, name: str) -> Queries:

@@ -26,6 +26,8 @@ class WindowLoader:
     ``max_len`` positions is cut into as few windows as hold it, at places that differ by epoch.
 
     batch_size: windows a batch. oov_share: share of user-side ids replaced by OOV, in 0..1.
+    first_events: predict a user's first event too, from no history: a window has a place before its
+        first item, L + 1 in all, and the context of an event, where there is one, has as many.
     """
 
     def __init__(
@@ -37,8 +39,10 @@ class WindowLoader:
         batch_size: int,
         oov_share: float,
         seed: int,
+        first_events: bool = False,
     ) -> None:
         self.gather = gather
+        self.first_events = first_events
         self.batch_size = batch_size
         self.oov_share = oov_share
         self.seed = seed
@@ -46,17 +50,17 @@ class WindowLoader:
         known = gather.known_before
         self.first = known[gather.offsets[:-1]]  # [U], among the known events
         stop = known[torch.from_numpy(split.train_end)]
-        self.count = (stop - self.first - 1).clamp(min=0)  # of positions, [U]
+        events = stop - self.first
+        self.count = (events - 1).clamp(min=0)  # of positions with an item, [U]
         self.num_windows = (self.count + gather.max_len - 1) // gather.max_len
+        if first_events:
+            self.num_windows = torch.maximum(self.num_windows, events.clamp(max=1))
+        self.num_rows = int((events if first_events else self.count).sum())
         weights = interactions.weights
         self.weight = None if weights is None else torch.from_numpy(weights)
 
     def __len__(self) -> int:
         return math.ceil(int(self.num_windows.sum()) / self.batch_size)
-
-    @property
-    def num_rows(self) -> int:
-        return int(self.count.sum())
 
     def epoch(self, epoch: int) -> Iterator[TrainBatch]:
         """The batches of one epoch, in shuffled order, each of windows of like length."""
@@ -79,9 +83,12 @@ class WindowLoader:
     def _batch(
         self, user: Tensor, first: Tensor, length: Tensor, generator: torch.Generator
     ) -> TrainBatch:
-        steps = torch.arange(padded_width(length, max_len=self.gather.max_len))
-        place = first[:, None] + 1 + steps  # of the targets, among the known events
-        real = steps < length[:, None]
+        width = padded_width(length, max_len=self.gather.max_len)
+        steps = torch.arange(0 if self.first_events else 1, 1 + width)  # items before the target
+        place = first[:, None] + steps  # of the targets, among the known events
+        real = steps <= length[:, None]
+        if self.first_events:
+            real[:, 0] = first == self.first[user]
         event = self.gather.event[place.clamp(max=len(self.gather.event) - 1)]  # [B, L]
         features = self.gather.window(
             user, first, length, event=event if self.gather.encoded.event else None

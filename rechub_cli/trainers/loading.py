@@ -54,15 +54,16 @@ def training_loader(
     """samples: see training_samples. batch_size: see batch_rows."""
     data = readable(data, model)
     size = batch_rows(data, model, batch_size, samples)
-    # Without a history a causal model has nothing to learn from, and windows start behind it too.
-    least = 1 if isinstance(model, CausalModel) else 0
+    # Without a history a causal model learns from the user's features alone.
+    first_events = not isinstance(model, CausalModel) or model.reads_users
     loader: TrainLoader | WindowLoader
     if training_samples(data, model, samples) == "windows":
-        loader = data.window_loader(batch_size=size, seed=seed)
+        loader = data.window_loader(batch_size=size, seed=seed, first_events=first_events)
     else:
+        least = 0 if first_events else 1
         loader = data.train_loader(batch_size=size, seed=seed, min_history=least)
     if not loader.num_rows:
-        why = "no user has two training events" if least else "there is no training event"
+        why = "there is no training event" if first_events else "no user has two training events"
         raise DataError(f"{why} of known items: see rechub check, and features.min_count")
     if loader.weight is not None and not bool((loader.weight > 0).any()):
         raise DataError("the weight of every event is 0: nothing would be learned")

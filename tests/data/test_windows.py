@@ -43,26 +43,30 @@ def data(*, max_len: int = MAX_LEN, context: bool = False, weight: bool = False)
     )
 
 
+@pytest.mark.parametrize("first_events", [False, True])
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_every_training_event_but_the_first_is_predicted_once(epoch: int) -> None:
+def test_every_training_event_is_predicted_once(epoch: int, first_events: bool) -> None:
+    """A user's first one where it is asked for."""
     prepared = data()
-    loader = prepared.window_loader(batch_size=3, seed=1)
+    loader = prepared.window_loader(batch_size=3, seed=1, first_events=first_events)
     targets = torch.cat([b.target for b in loader.epoch(epoch)])
     users = torch.cat([b.user for b in loader.epoch(epoch)])
     wanted = []
     for user, start in enumerate(prepared.interactions.offsets[:-1]):
-        own = prepared.interactions.items[start + 1 : prepared.split.train_end[user]]
+        begin = start if first_events else start + 1
+        own = prepared.interactions.items[begin : prepared.split.train_end[user]]
         wanted += [(user, int(i)) for i in own]
     assert sorted(zip(users.tolist(), targets.tolist(), strict=True)) == sorted(wanted)
     assert loader.num_rows == len(wanted)
 
 
+@pytest.mark.parametrize("first_events", [False, True])
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_query_sees_only_what_stands_before_its_target(epoch: int) -> None:
+def test_a_query_sees_only_what_stands_before_its_target(epoch: int, first_events: bool) -> None:
     prepared = data()
     items, offsets = prepared.interactions.items.astype(np.int64), prepared.interactions.offsets
     ids = prepared.encoded.item["item_id"]
-    loader = prepared.window_loader(batch_size=3, seed=1)
+    loader = prepared.window_loader(batch_size=3, seed=1, first_events=first_events)
     batches = list(loader.epoch(epoch))
     assert len(batches) == len(loader)
     for batch in batches:
@@ -70,11 +74,15 @@ def test_a_query_sees_only_what_stands_before_its_target(epoch: int) -> None:
         assert int(length.max()) <= history.shape[1] <= MAX_LEN
         assert batch.position is not None
         for query, target, user in zip(batch.position, batch.target, batch.user, strict=True):
-            row, column = divmod(int(query), history.shape[1])
-            assert column < length[row]
+            row, column = divmod(int(query), history.shape[1] + first_events)
+            count = column if first_events else column + 1  # items that the query reads
+            assert count <= length[row]
             own = items[offsets[user] : prepared.split.train_end[user]]
-            seen = history[row, : column + 1].tolist()
-            places = [p for p in range(1, len(own)) if own[p] == target]
+            seen = history[row, :count].tolist()
+            places = [p for p in range(not first_events, len(own)) if own[p] == target]
+            if not count:
+                assert 0 in places
+                continue
             before = [ids[own[max(p - len(seen), 0) : p]].tolist() for p in places]
             assert seen in before
 
@@ -99,9 +107,11 @@ def test_a_history_that_fits_is_one_window() -> None:
     assert sorted(batch.features["history_length"].tolist()) == sorted(lengths)
 
 
-def test_context_and_weight_are_those_of_the_target() -> None:
+@pytest.mark.parametrize("first_events", [False, True])
+def test_context_and_weight_are_those_of_the_target(first_events: bool) -> None:
     prepared = data(context=True, weight=True)
-    (batch,) = prepared.window_loader(batch_size=100, seed=0).epoch(1)
+    loader = prepared.window_loader(batch_size=100, seed=0, first_events=first_events)
+    (batch,) = loader.epoch(1)
     assert batch.position is not None
     assert batch.weight is not None
     hours = batch.features["hour"].flatten()[batch.position]

@@ -270,7 +270,21 @@ MUTATIONS = (
     ),
     Mutation(
         "windows", "target is the query's own item", "data/windows.py",
-        "first[:, None] + 1 + steps", "first[:, None] + steps", "tests/data/test_windows.py",
+        "place = first[:, None] + steps", "place = (first[:, None] + steps - 1).clamp(min=0)",
+        "tests/data/test_windows.py",
+    ),
+    Mutation(
+        "windows", "a later window's first item from nothing", "data/windows.py",
+        "real[:, 0] = first == self.first[user]", "pass", "tests/data/test_windows.py",
+    ),
+    Mutation(
+        "windows", "one first event is no window", "data/windows.py",
+        "torch.maximum(self.num_windows, events.clamp(max=1))", "self.num_windows",
+        "tests/data/test_windows.py",
+    ),
+    Mutation(
+        "windows", "users without history are not trained", LOADING,
+        "or model.reads_users", "and model.reads_users", "tests/trainers/test_loading.py",
     ),
     Mutation(
         "windows", "cut alike at every epoch", "data/windows.py", "* (slack + 1)", "* 0",

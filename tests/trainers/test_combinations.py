@@ -22,6 +22,7 @@ from rechub_cli.data.batches import TrainBatch
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError
 from rechub_cli.models.matching.base import MatchingModel, best_products
+from rechub_cli.trainers.loading import training_loader
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.objectives import FullSoftmax, SampledLoss, user_vectors
 from rechub_cli.trainers.options import (
@@ -336,7 +337,9 @@ def test_whose_items_the_full_softmax_leaves_out(
     """By the dense softmax over the candidates that remain, whatever the loader."""
     model = make_model("sasrec" if causal else "youtube_dnn", tiny).eval()
     towers = Towers(model)
-    loader = (tiny.window_loader if causal else tiny.train_loader)(batch_size=1000, seed=0)
+    loader = training_loader(
+        tiny, model, samples="windows" if causal else "auto", batch_size=1000, seed=0
+    )
     objective = _objective(
         tiny,
         towers,

@@ -21,9 +21,12 @@ from rechub_cli.trainers.match_trainer import MatchTrainer
 from tests.contract.conftest import make_model, tiny_raw
 
 
-def causal_data(*, users: int, events: int, items: int = 20, max_len: int = 300) -> MatchData:
+def causal_data(
+    *, users: int, events: int, items: int = 20, max_len: int = 300, profiles: bool = True
+) -> MatchData:
+    raw = tiny_raw(users=users, events=events, items=items)
     return prepare(
-        tiny_raw(users=users, events=events, items=items),
+        raw if profiles else replace(raw, users=None),
         split=SplitOptions(),
         features=FeatureOptions(max_len=max_len),
         embed_dim=16,
@@ -50,12 +53,19 @@ def test_prefixes_where_data_are_sparse_and_histories_short(
     assert training_samples(data, make_model("dssm", data), "auto") == "prefixes"
 
 
-def test_a_prefix_and_its_place_in_a_window_are_the_same_sample(tiny: MatchData) -> None:
-    """As user vectors without dropout, target by target: each training event but first ones."""
-    model = make_model("sasrec", tiny).eval()
+@pytest.mark.parametrize(("profiles", "targets"), [(True, 7), (False, 6)])
+@pytest.mark.parametrize("name", ["gru4rec", "sasrec"])
+def test_a_prefix_and_its_place_in_a_window_are_the_same_sample(
+    name: str, profiles: bool, targets: int
+) -> None:
+    """As user vectors without dropout, target by target: each training event, and a user's first
+    one where there are user features to tell it by."""
+    data = causal_data(users=12, events=9, max_len=8, profiles=profiles)
+    model = make_model(name, data).eval()
+    assert model.reads_users == profiles
     found = {}
     for samples in ("windows", "prefixes"):
-        loader = training_loader(tiny, model, samples=samples, batch_size=1000, seed=0)
+        loader = training_loader(data, model, samples=samples, batch_size=1000, seed=0)
         loader.oov_share = 0.0
         (batch,) = loader.epoch(1)
         if batch.position is None:
@@ -65,7 +75,7 @@ def test_a_prefix_and_its_place_in_a_window_are_the_same_sample(tiny: MatchData)
         order = batch.event.argsort()
         found[samples] = (batch.event[order], batch.target[order], vectors[order])
     assert_close(found["windows"], found["prefixes"], rtol=1e-4, atol=1e-5)
-    assert len(found["windows"][0]) == 12 * 6
+    assert len(found["windows"][0]) == 12 * targets
 
 
 def test_other_models_learn_from_first_events_too(tiny: MatchData) -> None:
@@ -105,11 +115,23 @@ def test_windows_are_no_longer_than_the_model_reads(name: str, samples: str) -> 
 
 @pytest.mark.parametrize("samples", ["windows", "prefixes"])
 def test_nothing_to_predict_is_an_error(samples: str) -> None:
-    """Of three events a user one is trained on, and nothing stands before it."""
-    data = causal_data(users=30, events=3)
+    """Of three events a user one is trained on: nothing stands before it, nothing else is known."""
+    data = causal_data(users=30, events=3, profiles=False)
     model = make_model("sasrec", data)
     with pytest.raises(DataError, match="no user has two training events"):
         training_loader(data, model, samples=samples, batch_size=None, seed=0)
+
+
+@pytest.mark.parametrize("samples", ["windows", "prefixes"])
+def test_first_events_alone_are_learned_by_user_features(samples: str) -> None:
+    data = causal_data(users=30, events=3)
+    model = make_model("gru4rec", data)
+    before = {name: p.clone() for name, p in model.user_tower.named_parameters()}
+    trainer = MatchTrainer(model, "listwise", n_epoch=1, samples=samples)
+    (result,) = trainer.fit(data)
+    assert result.loss > 0
+    moved = {n for n, p in model.user_tower.named_parameters() if not p.equal(before[n])}
+    assert "project.weight" in moved
 
 
 def test_windows_need_a_causal_model(tiny: MatchData) -> None:

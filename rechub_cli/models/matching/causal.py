@@ -61,7 +61,8 @@ class CausalUserTower(nn.Module):
         return self._end(found, batch).squeeze(1)
 
     def positions(self, batch: Batch) -> Tensor:
-        """One vector a position, [B, L, D]; user features are [B], or [B, L] one a position.
+        """One vector a position, [B, L, D]; where users have features [B, 1 + L, D], the first that
+        of no history, and features are [B], or [B, 1 + L] one a position.
 
         Raises ConfigError where L is more than ``max_len``.
         """
@@ -71,7 +72,10 @@ class CausalUserTower(nn.Module):
                 f"training windows of {past.width} places, and the model reads max_len="
                 f"{self.max_len}: make the model with max_len={past.width}, or the windows shorter"
             )
-        return self._end(self.sequence(*self._window(past, batch)), batch, lead=(1, 2))
+        hidden = self.sequence(*self._window(past, batch))
+        if self.profile is not None:
+            hidden = nn.functional.pad(hidden, (0, 0, 1, 0))
+        return self._end(hidden, batch, lead=(1, 2))
 
     def _window(self, past: PastItems, batch: Batch) -> tuple[Tensor, Tensor]:
         past, lengths = recent_window(
@@ -131,6 +135,12 @@ class CausalModel(MatchingModel):
         """The most recent items that it reads, and the longest training window."""
         return self.user_tower.max_len
 
+    @property
+    def reads_users(self) -> bool:
+        """Whether it has something to tell a user without history by."""
+        return self.user_tower.profile is not None
+
     def position_vectors(self, batch: Batch) -> Tensor:
-        """The vectors of a window's positions [B, L, D]; behind its end undefined."""
+        """The vectors of a window's positions, [B, L, D], or [B, 1 + L, D] where it reads_users:
+        that of no history first. Behind the window's end they are undefined."""
         return self.user_tower.positions(batch)
