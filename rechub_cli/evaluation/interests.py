@@ -15,12 +15,15 @@ from rechub_cli.data.dataset import MatchData
 from rechub_cli.evaluation.model_scores import item_vectors, user_vectors
 from rechub_cli.evaluation.ranking import MISS, Ranking
 from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.models.matching.interests import MultiInterestModel
 from rechub_cli.trainers.sanity import RunWarning
 
 REPEAT = 1e-5
 """Relative distance under which an interest is a repeat of another, not one of its own."""
 MOST_COSINE, LEAST_EFFECTIVE = 0.9999, 1.05
 """Where interests have collapsed: they point one way, or one of them does all the work."""
+FEW_QUERIES = 64
+"""Fewer that should have several interests say nothing of the model."""
 BLOCK_CELLS = 1 << 22
 
 
@@ -33,18 +36,26 @@ def interest_report(
     None for a model with one vector a user.
     """
     model.eval()
-    users = user_vectors(model, data, data.queries(split))
+    queries = data.queries(split)
+    users = user_vectors(model, data, queries)
     if users.dim() == 2 or users.shape[1] == 1:
         return None
-    return interest_figures(users, item_vectors(model, data), ranking, k=k)
+    due = None
+    if isinstance(model, MultiInterestModel):
+        user, end = torch.from_numpy(queries.user), torch.from_numpy(queries.history_end)
+        due = int(model.several_interests(data.gather.lengths(user, end)).sum())
+    return interest_figures(users, item_vectors(model, data), ranking, k=k, due=due)
 
 
-def interest_figures(users: Tensor, items: Tensor, ranking: Ranking, *, k: int) -> dict[str, Any]:
+def interest_figures(
+    users: Tensor, items: Tensor, ranking: Ranking, *, k: int, due: int | None = None
+) -> dict[str, Any]:
     """How the interests [Q, K, D] share the work over item vectors [I, D].
 
     An interest that repeats an earlier one of its user is none of its own. All but the counts
     are over the queries with two interests or more, and a number of nothing is None:
 
+    queries_due: ``due``, how many should have several; None: all.
     interests_per_query: mean number of different interests.
     target_share: [K], share of the targets that each interest scores best; top_share: [K], share
         of the top k that comes from each.
@@ -78,6 +89,7 @@ def interest_figures(users: Tensor, items: Tensor, ranking: Ranking, *, k: int) 
         "num_interests": num,
         "k": k,
         "queries": len(users),
+        "queries_due": len(users) if due is None else due,
         "queries_with_several": int(torch.cat(several).sum()),
         "interests_per_query": _mean(torch.cat(counts)[torch.cat(several)]),
         "target_share": _shares(wins).tolist(),
@@ -89,8 +101,13 @@ def interest_figures(users: Tensor, items: Tensor, ranking: Ranking, *, k: int) 
     }
 
 
-def collapsed_interests(figures: dict[str, Any]) -> RunWarning | None:
-    """The interests do the work of one: they point one way, or one of them does everything."""
+def collapsed_interests(figures: dict[str, Any], *, least: int = FEW_QUERIES) -> RunWarning | None:
+    """The interests do the work of one: they point one way, or one of them does everything.
+
+    least: so many queries must be due several.
+    """
+    if figures["queries_due"] < least:
+        return None
     found = []
     if figures["queries_with_several"] == 0:
         found.append("no query has two different ones")

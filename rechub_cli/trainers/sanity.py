@@ -15,6 +15,12 @@ FEW_ROWS, FEW_STEPS, FEW_SAMPLES = 64, 50, 3
 """Below so many rows in a batch, steps in a run, gradients looked at, a rule keeps silent."""
 ONE_HOT, UNIFORM = 0.02, 0.999
 """Entropy of the softmax over candidates / ln(candidates): all but one-hot, all but uniform."""
+LEAK, LEAK_BESIDE_FEATURES = 0.5, 0.2
+"""A first loss under this share of the expected one tells of the target among the inputs: with it
+as the history's last item the share is 0.2 to 0.6 in DSSM, YoutubeDNN, GRU4Rec and SASRec, 0.7 to
+0.95 in the others, whose interests it is one of many in (MovieLens 100k, Amazon Beauty), and 0.93
+and more without. But a user starts near the items of the history, and so near what shares their
+side features: where the next track is mostly of one album the share is down to 0.34 by that."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,25 @@ class FirstLoss:
     rows: int
 
 
-def odd_first_loss(loss: FirstLoss, *, temperature: float) -> RunWarning | None:
+def odd_first_loss(
+    loss: FirstLoss, *, temperature: float, side_features: bool = False
+) -> RunWarning | None:
     """The first loss is far from what an untrained model has, or far above equal scores.
 
-    The second bound is wide: useful cosine temperatures start at up to 6 times ``equal_scores``.
+    The bound on equal scores is wide: useful cosine temperatures start at up to 6 times them.
+    side_features: whether items have more than ids, by which they may resemble each other.
     """
     if loss.rows < FEW_ROWS or loss.expected <= 0:
         return None
     found = f"the first loss is {loss.found:.4g}, and {loss.expected:.4g} is expected"
-    if loss.found < 0.5 * loss.expected:
+    if loss.expected > 20 * loss.equal_scores:
+        return RunWarning(
+            "odd_first_loss",
+            f"the first loss is {loss.found:.4g}, and equal scores would have "
+            f"{loss.equal_scores:.4g}: the first scores are much too wide. Raise temperature "
+            f"({temperature:g}), use similarity=cosine, or start from shorter vectors",
+        )
+    if loss.found < (LEAK_BESIDE_FEATURES if side_features else LEAK) * loss.expected:
         return RunWarning(
             "odd_first_loss",
             f"{found} of a model that knows nothing: the input shows the target. Look for a "
@@ -68,13 +84,6 @@ def odd_first_loss(loss: FirstLoss, *, temperature: float) -> RunWarning | None:
             "odd_first_loss",
             f"{found} of a model that knows nothing: this one prefers anything to the target. "
             "Look for a sign turned round, or weights that belong to another vocabulary",
-        )
-    if loss.expected > 20 * loss.equal_scores:
-        return RunWarning(
-            "odd_first_loss",
-            f"the first loss is {loss.found:.4g}, and equal scores would have "
-            f"{loss.equal_scores:.4g}: the first scores are much too wide. Raise temperature "
-            f"({temperature:g}), use similarity=cosine, or start from shorter vectors",
         )
     return None
 
@@ -145,7 +154,7 @@ def exploding_gradient(
     """A part's gradient became 100 times what it was, and the loss rose above its beginning.
 
     first, last: norms by part, of the first step and of those looked at in the last epoch.
-    worse: the last epoch's mean loss is above the first loss.
+    worse: the last epoch's mean loss is above the first loss, and that of knowing nothing.
     """
     if not worse:
         return None

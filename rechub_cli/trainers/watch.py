@@ -57,7 +57,11 @@ class Watch:
         self.first = first_loss(self.model, self.probe, value)
         self.entropy = score_entropy(self.model, self.probe)
         if self.fresh:
-            self._warn(odd_first_loss(self.first, temperature=self.model.temperature))
+            beside_ids = len(self.model.schema.item_features) > 1
+            temperature = self.model.temperature
+            self._warn(
+                odd_first_loss(self.first, temperature=temperature, side_features=beside_ids)
+            )
 
     def epoch(self) -> tuple[float, dict[str, float]]:
         """An epoch is over. Returns its mean loss, and each part's mean gradient norm."""
@@ -69,7 +73,8 @@ class Watch:
         """Training is over. Returns the first loss and the entropy of scores, plain data."""
         assert self.first is not None
         entropy = (self.entropy, score_entropy(self.model, self.probe))
-        gradients, worse = self.gradients, self.mean > self.first.found
+        gradients = self.gradients
+        worse = self.mean > max(self.first.found, self.first.expected)
         chance = min(self.first.expected, self.first.equal_scores)
         self._warn(loss_did_not_move(self.losses, chance=chance))
         self._warn(

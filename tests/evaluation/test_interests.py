@@ -104,7 +104,7 @@ def test_figures_by_hand() -> None:
     assert found["effective_wins"] == pytest.approx(3)
     assert found["effective_in_list"] == pytest.approx(1.5)  # 2 and 1
     assert found["cosine"] == pytest.approx(-1 / 6)  # (0 - 1 + 0) / 3 and 0
-    assert collapsed_interests(found) is None
+    assert collapsed_interests(found, least=1) is None
 
 
 def test_a_target_that_cannot_be_ranked_is_won_by_nobody() -> None:
@@ -117,10 +117,10 @@ def test_a_number_of_nothing_is_none_and_no_alarm() -> None:
     found = figures([THREE, TWO], ranking([[3], [3]], [[0, 1], [0, 1]], missed=3))
     assert found["effective_wins"] is None
     assert found["effective_in_list"] == 2
-    assert collapsed_interests(found) is None
+    assert collapsed_interests(found, least=1) is None
     found = figures([THREE, TWO], ranking([[3], [0]], [[-1, -1], [-1, -1]]))
     assert (found["effective_in_list"], found["top_share"]) == (None, [0, 0, 0])
-    assert collapsed_interests(found) is None
+    assert collapsed_interests(found, least=1) is None
     alone = figures([ONE], ranking([[0]], [[0, 1]]))
     empty = ("interests_per_query", "effective_wins", "effective_rank", "cosine")
     assert [alone[name] for name in empty] == [None] * 4
@@ -161,7 +161,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_alarm_names_its_reason(
     users: list[Any], targets: list[list[int]], tops: list[list[int]], reasons: list[str]
 ) -> None:
-    found = collapsed_interests(figures(users, ranking(targets, tops)))
+    found = collapsed_interests(figures(users, ranking(targets, tops)), least=1)
     if not reasons:
         assert found is None
         return
@@ -187,7 +187,7 @@ def test_a_model_broken_on_purpose_fires(name: str, tiny: MatchData) -> None:
     model.user_tower.register_forward_hook(lambda _m, _i, out: out[:, :1].expand_as(out))
     found = report(model, tiny)
     assert found is not None
-    assert collapsed_interests(found) is not None
+    assert collapsed_interests(found, least=1) is not None
 
 
 @pytest.mark.parametrize("name", MULTI)
@@ -197,7 +197,20 @@ def test_a_trained_model_does_not(name: str, tiny: MatchData) -> None:
     found = report(model, tiny)
     assert found is not None
     assert found["queries_with_several"] == 12
-    assert collapsed_interests(found) is None
+    assert collapsed_interests(found, least=1) is None
+
+
+def test_few_queries_and_short_histories_are_no_alarm(tiny: MatchData) -> None:
+    """MIND gives a history of under four items one interest; others give each its own."""
+    broken = figures([THREE, THREE], ranking([[0], [0]], [[0, 1]] * 2))
+    assert collapsed_interests(broken, least=2) is not None
+    assert collapsed_interests(broken) is None
+    lengths = torch.tensor([0, 1, 3, 4, 50])
+    several = {n: make_model(n, tiny).several_interests(lengths).tolist() for n in MULTI}
+    assert several.pop("mind") == [False, False, False, True, True]
+    assert set(map(tuple, several.values())) == {(False, True, True, True, True)}
+    found = report(make_model("mind", tiny), tiny)
+    assert found is not None and found["queries_due"] == 12
 
 
 def test_mind_counts_the_interests_that_a_history_has(tiny: MatchData) -> None:

@@ -30,6 +30,7 @@ from rechub_cli.trainers.gradients import GradientNorms
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import NegativeOptions
 from rechub_cli.trainers.sanity import (
+    LEAK,
     FirstLoss,
     RunWarning,
     below_floor,
@@ -90,6 +91,7 @@ def test_below_floor_by_hand(model: float, floor: float, queries: int, fires: bo
         (8.5, 8.6, 7.2, 512, None),  # cosine at 0.07: ln C + a half of 1.8 squared, and less
         (4.1, 8.6, 7.2, 512, "the input shows the target"),
         (4.1, 8.6, 7.2, 63, None),
+        (20.0, 850.0, 7.2, 512, "much too wide"),  # not a leak
         (20.0, 8.6, 7.2, 512, "prefers anything to the target"),
         (840.0, 850.0, 7.2, 512, "much too wide"),
         (3.7, 3.5, math.log(2), 512, None),  # BPR at a temperature of 0.02
@@ -100,6 +102,40 @@ def test_odd_first_loss_by_hand(
 ) -> None:
     warning = odd_first_loss(FirstLoss(found, expected, equal, rows), temperature=0.07)
     assert warning is None if text is None else warning is not None and text in warning.text
+
+
+def test_neighbours_may_share_side_features_but_no_more() -> None:
+    """A low first loss tells less where items resemble each other by more than their ids."""
+    for found, fires in ((2.76, False), (1.6, True)):
+        loss = FirstLoss(found, expected=8.16, equal_scores=6.1, rows=512)
+        warning = odd_first_loss(loss, temperature=0.07, side_features=True)
+        assert (warning is not None) == fires
+
+
+def test_items_of_one_album_are_no_leak() -> None:
+    """Users hear albums through, whose tracks share all but their ids; histories hold no target."""
+    rng, albums, tracks = np.random.default_rng(3), 60, 8
+    heard = np.stack([rng.choice(albums, 4, replace=False) for _ in range(400)])
+    track = np.stack([rng.permutation(tracks)[:5] for _ in range(1600)]).reshape(400, 4, 5)
+    item = (heard[:, :, None] * tracks + track).reshape(-1)
+    events = pa.table(
+        {"user": np.repeat(np.arange(400), 20), "item": item, "timestamp": np.arange(8000)}
+    )
+    ids = np.arange(albums * tracks)
+    columns = {"album": ids // tracks, "artist": ids // tracks // 2, "genre": ids // tracks % 7}
+    items = pa.table({"item": ids, **{n: v.astype(str) for n, v in columns.items()}})
+    data = prepare(
+        RawData(events, items=items),
+        split=SplitOptions(),
+        features=FeatureOptions(),
+        embed_dim=16,
+        seed=0,
+    )
+    trainer = MatchTrainer(make_model("youtube_dnn", data), "listwise", n_epoch=1)
+    trainer.fit(data)
+    first = trainer.figures["first_loss"]
+    assert first["found"] < LEAK * first["expected"]
+    assert trainer.warnings == []
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,10 @@ class MultiInterestModel(MatchingModel):
         )
         self.item_tower = EncodedItemTower(encoder, similarity)
 
+    def several_interests(self, lengths: Tensor) -> Tensor:
+        """Which histories of these lengths, int64 [B], are given more than one: bool [B]."""
+        return lengths > 0
+
     def queries(self, user_vectors: Tensor, positive: Tensor) -> Tensor:
         """All interests [Q, K, D], or one query a row [Q, D]; see ``selection``."""
         if self.selection == "candidate":

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from torch import Tensor
+
 from rechub_cli.checks import check_flags, check_whole
 from rechub_cli.features import Feature
-from rechub_cli.layers.capsule import CapsuleRouting
+from rechub_cli.layers.capsule import CapsuleRouting, interest_counts
 from rechub_cli.models.matching.base import UserParams
 from rechub_cli.models.matching.interests import MultiInterestModel
 
@@ -67,3 +69,6 @@ class MIND(MultiInterestModel):
                 recency=recency,
             ),
         )
+
+    def several_interests(self, lengths: Tensor) -> Tensor:
+        return interest_counts(lengths, 2) > 1
