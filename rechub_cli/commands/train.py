@@ -21,6 +21,7 @@ from rechub_cli.errors import GateError
 from rechub_cli.evaluation.compare import baseline_metrics, rank_scorer
 from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model
+from rechub_cli.evaluation.slices import SLICES, metrics_by
 from rechub_cli.evaluation.unseen import query_counts
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.fingerprint import fingerprint, protocol
@@ -178,6 +179,8 @@ def measure(
     test, ranking = evaluate_model(model, data, split="test", top_k=top_k, mask_seen=mask)
     metrics: dict[str, Any] = {"valid": valid, "test": test}
     metrics["queries"] = {split: query_counts(data, split) for split in HELD_OUT}
+    queries = data.queries("test")
+    metrics["by"] = {name: metrics_by(name, ranking, data, queries, top_k=top_k) for name in SLICES}
     interests = interest_report(model, data, ranking, split="test", k=shown_cut_off(top_k))
     if interests is not None:
         metrics["interests"] = interests

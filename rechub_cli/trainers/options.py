@@ -26,7 +26,7 @@ class LossOptions:
     """name: bce | gbce (pointwise), bpr | bpr_max (pairwise), softmax (listwise).
 
     gbce_t: gbce's calibration, 0 (plain BCE) to 1. bpreg: weight >= 0 of bpr_max's penalty on the
-    negatives' scores. Raises ConfigError on what the loss needs or ignores.
+    negatives' scores times the temperature. Raises ConfigError on what the loss needs or ignores.
     """
 
     name: str

@@ -62,7 +62,7 @@ def row_steps(
             "loss=gbce needs the size of the catalogue, which a DataLoader of rows does not give: "
             "use loss=bce, or data of load_interactions"
         )
-    objective = RowObjective(towers, mode, _pair_loss(loss))
+    objective = RowObjective(towers, mode, _pair_loss(loss, towers.model.temperature))
     probe = RowProbe(objective)
 
     def losses(epoch: int) -> Iterator[tuple[Tensor, int]]:
@@ -157,6 +157,7 @@ def _objective(
         sampler,
         loss=_pair_loss(
             loss,
+            towers.model.temperature,
             logq=logq,
             num_negatives=sampler.num_negatives,
             num_items=len(data.trained_items),
@@ -185,13 +186,20 @@ def _taken(data: MatchData, options: NegativeOptions, *, mask_seen: bool) -> Use
 
 
 def _pair_loss(
-    options: LossOptions, *, logq: str = "none", num_negatives: int = 0, num_items: int = 0
+    options: LossOptions,
+    temperature: float,
+    *,
+    logq: str = "none",
+    num_negatives: int = 0,
+    num_items: int = 0,
 ) -> PairLoss:
     if options.gbce_t is not None:
         beta = gbce_beta(options.gbce_t, num_negatives=num_negatives, num_items=num_items)
         return partial(bce, beta=beta)
     if options.bpreg is not None:
-        return partial(bpr_max, bpreg=options.bpreg)
+        # Of products, not scores: under cosine at 0.07 those are 14 times as large, and the penalty
+        # would leave nothing else to learn.
+        return partial(bpr_max, bpreg=options.bpreg * temperature**2)
     return weighted_softmax if logq == "weighted" else PAIR_LOSSES[options.name]
 
 

@@ -50,7 +50,13 @@ def test_a_run_leaves_its_files(run: Path) -> None:
         "export/item_tower.onnx",
     }
     metrics = json.loads((run / "metrics.json").read_text())
-    assert set(metrics) == {"valid", "test", "queries", "interests", "baselines", "oracle"}
+    assert set(metrics) == {"valid", "test", "by", "queries", "interests", "baselines", "oracle"}
+    queries = metrics["queries"]["test"]["queries"]
+    for name in ("history_length", "popularity"):
+        rows = metrics["by"][name]
+        assert len(rows) > 1 and sum(row["count"] for row in rows) == queries
+        whole = sum(row["count"] * row["recall@10"] for row in rows) / queries
+        assert whole == pytest.approx(metrics["test"]["recall@10"])
     assert set(metrics["baselines"]) == {"popularity", "sequential_rules"}
     assert {"recall@10", "ndcg@10", "hr@5", "mrr@20", "coverage@50"} <= set(metrics["test"])
     manifest = json.loads((run / "run.json").read_text())

@@ -41,14 +41,16 @@ def batch_of(
     return gather(torch.from_numpy(test.user), torch.from_numpy(test.history_end))
 
 
-def pad(batch: dict[str, Tensor], extra: int, *, value: int = 0) -> dict[str, Tensor]:
-    """The same histories with more padding behind them."""
+def pad(batch: dict[str, Tensor], extra: int, *, ids: bool = False) -> dict[str, Tensor]:
+    """The same histories with more padding behind them, or with real ids, neighbours different."""
     out = dict(batch)
     for key, tensor in batch.items():
         if key.startswith("history") and key != "history_length":
             shape = list(tensor.shape)
             shape[1] = extra
-            filling = torch.full(shape, 0 if key.endswith("_length") else value)
+            filling = torch.zeros(shape, dtype=torch.int64)
+            if ids and not key.endswith("_length"):
+                filling = 2 + torch.arange(filling.numel()).view(shape) % 3
             out[key] = torch.cat([tensor, filling], dim=1)
     return out
 
@@ -87,7 +89,7 @@ def test_more_padding_changes_nothing(model: MatchingModel, tiny: MatchData) -> 
     expected = model.user_tower(batch)
     assert_close(model.user_tower(pad(batch, 5)), expected)
     # Masks come from the lengths, not from an id: real ids behind the end count for nothing.
-    assert_close(model.user_tower(pad(batch, 5, value=2)), expected)
+    assert_close(model.user_tower(pad(batch, 5, ids=True)), expected)
 
 
 def test_the_other_rows_change_nothing(model: MatchingModel, tiny: MatchData) -> None:
@@ -269,7 +271,7 @@ def test_towers_export_and_agree_at_other_shapes(
     assert set(tower.names) == {spec.name for spec in tower_inputs(model, "user")}
     for rows, length in itertools.product((1, 3, 64), (0, 1, 7, 50, 200)):
         users = torch.arange(rows) % len(tiny.split.test)
-        batch = pad({k: t[users] for k, t in batch_of(tiny).items()}, length, value=2)
+        batch = pad({k: t[users] for k, t in batch_of(tiny).items()}, length, ids=True)
         batch["history_length"] = torch.full((rows,), length).clamp(max=batch["history"].shape[1])
         expected = model.user_tower(batch)
         found = torch.from_numpy(tower({k: batch[k] for k in tower.names}))

@@ -254,6 +254,10 @@ MUTATIONS = (
         "torch.maximum(best[own], interest[own] @ item_vectors.T)", "best[own]", "tests/models",
     ),
     Mutation(
+        "loss", "penalty by temperature", STEPS, "options.bpreg * temperature**2", "options.bpreg",
+        LOSSES_TEST,
+    ),
+    Mutation(
         "loss", "padding is an item", SOFTMAX, "products[..., count:] = -torch.inf", "pass",
         LOSSES_TEST,
     ),

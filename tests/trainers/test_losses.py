@@ -24,6 +24,8 @@ from rechub_cli.trainers.losses import (
     sampled_softmax,
     weighted_softmax,
 )
+from rechub_cli.trainers.options import LossOptions
+from rechub_cli.trainers.steps import _pair_loss
 
 NONE = torch.zeros(1, 2, dtype=torch.bool)
 PAIR_LOSSES = [sampled_softmax, weighted_softmax, bpr, partial(bpr_max, bpreg=0.5), bce]
@@ -198,6 +200,19 @@ def test_bpr_max_by_hand() -> None:
     assert loss.item() == pytest.approx(math.log(16 / 9) + 0.375 * math.log(3) ** 2, abs=1e-6)
     loss = bpr_max(positive, negative, excluded=torch.tensor([[False, True]]), bpreg=0.5)
     assert loss.item() == pytest.approx(math.log(4 / 3), abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.07])
+def test_bpr_max_s_penalty_is_of_products_whatever_the_temperature(temperature: float) -> None:
+    """One negative, whose product is 0.5: bpreg / 4."""
+    positive, negative = torch.tensor([0.9]), torch.tensor([[0.5]])
+    with_penalty, without = (
+        _pair_loss(LossOptions("bpr_max", bpreg=bpreg), temperature)(
+            positive / temperature, negative / temperature, excluded=NONE[:, :1]
+        )
+        for bpreg in (2.0, 0.0)
+    )
+    assert_close(with_penalty - without, torch.tensor(0.5))
 
 
 def test_weighted_softmax_by_hand() -> None:
