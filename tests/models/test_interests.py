@@ -58,6 +58,22 @@ def test_the_loss_and_its_gradient_are_those_of_all_interests() -> None:
         assert_close(mine, whole)
 
 
+@pytest.mark.parametrize("top", [1, 5, 50])
+def test_lists_of_each_interest_merged_are_the_best_interest_s_list(top: int) -> None:
+    """As an index serves them: the top n of each, of which an item keeps its best score."""
+    model = mind()
+    users = model.user_tower(histories([16, 3, 0])).detach()
+    items = torch.randn(50, WIDTH)
+    want = model.scores(users, items).topk(top).values
+    for row, interests in enumerate(users):
+        lists = (interests @ items.T / model.temperature).topk(top)
+        best: dict[int, float] = {}
+        for item, score in zip(lists.indices.flatten(), lists.values.flatten(), strict=True):
+            best[int(item)] = max(float(score), best.get(int(item), float(score)))
+        merged = sorted(best.values(), reverse=True)[:top]
+        assert_close(torch.tensor(merged), want[row])
+
+
 @pytest.mark.parametrize("count", [0, 1, ROW_STEP, 2 * ROW_STEP + 1, 3 * ROW_STEP])
 def test_serving_scores_are_the_best_interests(count: int) -> None:
     """``count`` of the users have several interests, the others one."""

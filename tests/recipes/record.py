@@ -67,6 +67,8 @@ def summarise(runs: list[Path], config: dict[str, Any]) -> dict[str, Any]:
             f"{runs[0]} ...: give one run a seed, all on one published data set; seeds {seeds}, "
             f"interactions {[m['interactions']['name'] for m in manifests]}"
         )
+    if odd := {w["name"] for m in manifests for w in m["warnings"]} - {"recipe_shortfall"}:
+        raise SystemExit(f"{runs[0]} ...: warned of {', '.join(sorted(odd))}; see to that first")
     measured, baselines = [m["measured"] for m in manifests], metrics[0]["baselines"]
     return {
         "config": config,

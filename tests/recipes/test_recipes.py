@@ -233,6 +233,7 @@ def write_run(folder: Path, config: RunConfig, *, seed: int, found: float, **man
             "ties": "against",
         },
         "measured": {"epochs": 3 + seed, "total_seconds": 60 + seed, "peak_memory_mib": 500 + seed},
+        "warnings": [],
         **manifest,
     }
     (folder / "config.yaml").write_text(to_yaml(config))
@@ -275,6 +276,18 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:
     own = asdict(replace(PUBLISHED, published=False))
     with pytest.raises(SystemExit, match="all on one published data set"):
         summarise([write_run(tmp_path / "c", config, seed=2, found=0.1, interactions=own)], {})
+
+
+@pytest.mark.parametrize("name", ["collapsed_interests", "recipe_shortfall"])
+def test_a_run_that_warned_is_no_recipe_s(name: str, tmp_path: Path) -> None:
+    """But for falling behind the figures that it is to replace."""
+    warnings = [{"name": name, "text": "..."}]
+    run = write_run(tmp_path / "a", compose("ml_100k_mind"), seed=0, found=0.1, warnings=warnings)
+    if name == "recipe_shortfall":
+        assert summarise([run], {})["seeds"] == [0]
+        return
+    with pytest.raises(SystemExit, match="warned of collapsed_interests"):
+        summarise([run], {})
 
 
 def test_a_run_with_other_settings_is_no_recipe_s(tmp_path: Path) -> None:
