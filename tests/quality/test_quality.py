@@ -102,7 +102,7 @@ def test_mind_closes_half_of_the_demo_s_gap(world: int, tmp_path: Path) -> None:
     assert metrics["warnings"] == []
 
 
-@pytest.mark.parametrize("model", ["comirec_sa", "mind"])
+@pytest.mark.parametrize("model", ["comirec_dr", "comirec_sa", "mind"])
 def test_several_interests_on_the_demo(model: str, tmp_path: Path) -> None:
     """The demo's users have several interests by construction."""
     found = {}
