@@ -405,8 +405,8 @@ MUTATIONS = (
         "gather.known_before[gather.offsets[batch.user + 1]].tolist()", SANITY_TEST,
     ),
     Mutation(
-        "loading", "empty histories", LOADING, "1 if isinstance(model, CausalModel) else 0", "0",
-        LOADING_TEST,
+        "loading", "empty histories", LOADING,
+        "not isinstance(model, CausalModel) or model.reads_users", "True", LOADING_TEST,
     ),
     Mutation(
         "loading", "long histories", LOADING, "sparse and data.mean_history <= SHORT", "sparse",
