@@ -18,6 +18,7 @@ from rechub_cli.data.vocabulary import FIRST, OOV
 from rechub_cli.features import SequenceFeature, SparseFeature
 from rechub_cli.layers.embedding import length_mask
 from rechub_cli.layers.history import HISTORY_INDEX
+from rechub_cli.layers.rows import round_up
 
 SHORT_WIDTH, SHORT_STEP, WIDTH_STEP, ITEM_STEP = 16, 2, 8, 256
 """Widths of batches are multiples of SHORT_STEP up to SHORT_WIDTH and of WIDTH_STEP beyond, item
@@ -107,8 +108,8 @@ class HistoryGather:
     ) -> dict[str, Tensor]:
         """``length`` known events from the ``first`` on, int64 [B] each, with user features.
 
-        event: whose context is read, int64 [B], or [B, L]: then the features of the user are
-        [B, L] too. None: no event has a context.
+        event: whose context is read, int64 [B], or [B, P]: then the features of the user are
+        [B, P] too. None: no event has a context.
         """
         width = padded_width(length, max_len=self.max_len)
         rows = self.items.unfold(0, width, 1).index_select(0, first)  # [B, L], copied row by row
@@ -208,10 +209,6 @@ def distinct(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     place = torch.empty(count, dtype=torch.int64)
     place[found] = torch.arange(len(found))
     return found, place[rows]
-
-
-def round_up(count: int, step: int) -> int:
-    return -(-count // step) * step
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

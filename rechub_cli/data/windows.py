@@ -89,7 +89,7 @@ class WindowLoader:
         real = steps <= length[:, None]
         if self.first_events:
             real[:, 0] = first == self.first[user]
-        event = self.gather.event[place.clamp(max=len(self.gather.event) - 1)]  # [B, L]
+        event = self.gather.event[place.clamp(max=len(self.gather.event) - 1)]
         features = self.gather.window(
             user, first, length, event=event if self.gather.encoded.event else None
         )

@@ -6,6 +6,7 @@ distinct items of the batch, ids [M] a column, with ``history_index`` int64 [B, 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -103,15 +104,15 @@ def recent_window(past: PastItems, lengths: Tensor, *, max_len: int) -> tuple[Pa
     return past.at(first + steps), lengths.clamp(max=max_len)
 
 
-class SequenceLayer(nn.Module):
+class SequenceLayer(nn.Module, ABC):
     """Called with item vectors [B, L, D] and lengths int64 [B], gives [B, L, D].
 
     No position depends on a later one; those behind the length are undefined.
     """
 
+    @abstractmethod
     def last(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """What the call gives at the last position, [B, 1, D]; of no history undefined."""
-        raise NotImplementedError
 
 
 class HistoryPooling(nn.Module):

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 INT16_ROWS = 2**15
+ROW_STEP = 64
+"""Products that are made of a part of the rows are made of a multiple; see in_steps."""
 FEW_PLACES = 2048
 """Below so many places, or fewer than rows, torch's own gradients are faster."""
 
@@ -52,8 +54,11 @@ def in_steps(rows: Tensor, step: int) -> Tensor:
 
     The CPU's matrix kernels are made for each shape, and kept.
     """
-    count = -(-len(rows) // step) * step
-    return rows[torch.arange(count, device=rows.device) % len(rows)]
+    return rows[torch.arange(round_up(len(rows), step), device=rows.device) % len(rows)]
+
+
+def round_up(count: int, step: int) -> int:
+    return -(-count // step) * step
 
 
 def is_traced() -> bool:

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from rechub_cli.layers.rows import ROW_STEP
+
 CHUNK_ROWS, CHUNK_BYTES = 512, 32 << 20
 """The full softmax has at most so many rows, and about so many bytes of scores, at once; of
 their probabilities, as many again."""
-ROW_STEP = COLUMN_STEP = 64
-"""Scores come in multiples of rows and columns, the rest padding: matrix kernels are made and kept
-for every count of rows, and are slower with rows that start at no multiple of 64 bytes (52 GFLOP/s
-with 12,068 numbers a row, 69 with 12,096)."""
+COLUMN_STEP = 64
+"""Scores come in multiples of columns, the rest padding: products are slower where rows start at no
+multiple of 64 bytes (52 GFLOP/s with 12,068 numbers a row, 69 with 12,096)."""
 SPREAD = 1 << 20
 """At most so many numbers of ranges are spread at once, or those of one range."""
 
@@ -131,7 +132,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
         shape, rows, width = queries.shape, len(queries), queries.shape[-1]
         queries = queries.view(rows, -1, width)  # [Q, K, D]
         share = _shares(queries, weight)
-        extra = -rows % ROW_STEP  # rows of no weight
+        # Rows of no weight: matrix kernels are made and kept for every count of rows.
+        extra = -rows % ROW_STEP
         queries, share, target = (_pad_rows(t, extra) for t in (queries, share, target))
         if excluded is not None:
             start, stop = (_pad_rows(t, extra) for t in excluded[:2])

@@ -150,18 +150,13 @@ def _objective(
         alpha=1.0 if options.alpha is None else options.alpha,
         pool_size=options.pool_size or 0,
     )
+    sizes = {"num_negatives": sampler.num_negatives, "num_items": len(data.trained_items)}
     logq = options.logq or ("negatives" if softmax and not hard else "none")
     return SampledLoss(
         towers,
         table,
         sampler,
-        loss=_pair_loss(
-            loss,
-            towers.model.temperature,
-            logq=logq,
-            num_negatives=sampler.num_negatives,
-            num_items=len(data.trained_items),
-        ),
+        loss=_pair_loss(loss, towers.model.temperature, logq=logq, **sizes),
         shared=softmax,
         logq=logq,
         known=None if softmax else _known_pairs(data),

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from rechub_cli.data.batches import query_batches
+from rechub_cli.data.batches import padded_width, query_batches
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import RawData
@@ -152,3 +152,13 @@ def test_users_of_unlike_histories_keep_their_places() -> None:
             torch.from_numpy(test.user[[query]]), torch.from_numpy(test.history_end[[query]])
         )
         assert_close(found[query], model.user_tower(alone)[0])
+
+
+@pytest.mark.parametrize(
+    ("longest", "width"), [(0, 2), (1, 2), (3, 4), (15, 16), (16, 16), (17, 24), (49, 50), (90, 50)]
+)
+def test_short_histories_are_padded_little_and_long_ones_to_few_widths(
+    longest: int, width: int
+) -> None:
+    lengths = torch.tensor([0, longest])
+    assert padded_width(lengths.clamp(max=50), max_len=50) == width

@@ -11,7 +11,7 @@ from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.layers import transformer
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.gru import CausalGRU
-from rechub_cli.layers.history import last_items
+from rechub_cli.layers.history import SequenceLayer, last_items
 from rechub_cli.layers.past import PastItems
 from rechub_cli.layers.transformer import POSITIONS, CausalBlock, CausalTransformer
 
@@ -137,10 +137,8 @@ def test_a_length_beyond_the_history_is_an_error_not_another_users_items() -> No
             last_items(past, lengths, max_len=2)
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("num_blocks", [1, 2])
-def test_the_last_position_alone_is_that_of_all(positions: str, num_blocks: int) -> None:
-    layer = transformer_layer(positions, num_blocks=num_blocks).double()
+def assert_last_is_of_all(layer: SequenceLayer) -> None:
+    """Values and gradients; layer: of float64, 8 wide."""
     lengths = torch.tensor([6, 1, 4])
     vectors = torch.randn(3, 6, 8, dtype=torch.float64, requires_grad=True)
     inputs = (vectors, *layer.parameters())
@@ -151,23 +149,20 @@ def test_the_last_position_alone_is_that_of_all(positions: str, num_blocks: int)
     expected = torch.autograd.grad(whole, inputs, direction)
     for one, other in zip(torch.autograd.grad(alone, inputs, direction), expected, strict=True):
         assert_close(one, other)
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("num_blocks", [1, 2])
+def test_the_last_position_alone_is_that_of_all(positions: str, num_blocks: int) -> None:
+    assert_last_is_of_all(transformer_layer(positions, num_blocks=num_blocks).double())
 
 
 @pytest.mark.parametrize(("num_layers", "residual"), [(1, True), (2, False)])
 def test_the_last_state_alone_is_that_of_all(num_layers: int, residual: bool) -> None:
     layer = CausalGRU(
         8, num_layers=num_layers, hidden_dim=6, input_dropout=0.0, dropout=0.0, residual=residual
-    ).double()
-    lengths = torch.tensor([6, 1, 4])
-    vectors = torch.randn(3, 6, 8, dtype=torch.float64, requires_grad=True)
-    inputs = (vectors, *layer.parameters())
-    whole = layer(vectors, lengths)[torch.arange(3), lengths - 1]
-    alone = layer.last(vectors, lengths).squeeze(1)
-    assert_close(alone, whole)
-    direction = torch.randn_like(whole)
-    expected = torch.autograd.grad(whole, inputs, direction)
-    for one, other in zip(torch.autograd.grad(alone, inputs, direction), expected, strict=True):
-        assert_close(one, other)
+    )
+    assert_last_is_of_all(layer.double())
 
 
 def test_dropouts_of_the_last_state_are_those_of_all() -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from rechub_cli.features import SequenceFeature, SparseFeature
-from rechub_cli.models.matching.base import ROW_STEP
+from rechub_cli.layers.rows import ROW_STEP
 from rechub_cli.models.matching.interests import most_interests
 from rechub_cli.models.matching.mind import MIND
 from rechub_cli.trainers.full_softmax import full_softmax

@@ -154,8 +154,14 @@ def test_windows_need_a_causal_model(tiny: MatchData) -> None:
     ],
 )
 def test_windows_of_a_step_follow_from_the_data(users: int, events: int, windows: int) -> None:
-    data = causal_data(users=users, events=events)
+    data = causal_data(users=users, events=events, profiles=False)
     assert batch_rows(data, make_model("sasrec", data), None, "windows") == windows
+
+
+def test_windows_of_first_events_alone_are_targets_too() -> None:
+    """One training event a user: a step of one window would have one target."""
+    data = causal_data(users=3000, events=3)
+    assert batch_rows(data, make_model("sasrec", data), None, "windows") == 128
 
 
 def test_rows_of_a_step(tiny: MatchData) -> None:

@@ -18,7 +18,7 @@ from rechub_cli.layers.dropout import Dropout
 from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
-from rechub_cli.trainers.options import LossOptions, parse_mode
+from rechub_cli.trainers.options import LossOptions, NegativeOptions, parse_mode
 from tests.contract.conftest import make_model
 
 Rows = list[tuple[dict[str, Tensor], Tensor]]
@@ -81,6 +81,27 @@ def test_the_loss_of_rows_is_the_one_that_is_asked_for() -> None:
     first = [trainer.fit([batch])[0].loss for trainer in (bpr, bpr_max)]
     # The penalty alone is about half the mean square of scores, and these are large.
     assert first[1] > 2 * first[0]
+
+
+@pytest.mark.parametrize("from_rows", [True, False])
+def test_bpreg_means_the_same_at_every_temperature(from_rows: bool, tiny: MatchData) -> None:
+    """With one negative a row the penalty is bpreg times the mean square of its product."""
+    model = quick_model() if from_rows else make_model("dssm", tiny, similarity="cosine")
+    data: Any = list(DataLoader(rows(1.0, n=2), batch_size=2)) if from_rows else tiny
+    negatives = None if from_rows else NegativeOptions("uniform", 1)
+    model.eval()  # no dropout
+
+    def loss(bpreg: float) -> float:
+        options = LossOptions("bpr_max", bpreg=bpreg)
+        trainer = MatchTrainer(model, "pairwise", loss=options, negatives=negatives)
+        return next(trainer._steps(data).losses(1))[0].item()
+
+    found = []
+    for temperature in (1.0, 0.05):
+        model.temperature = temperature
+        found.append(loss(2.0) - loss(0.0))
+    assert 0 < found[0] < 2.0
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
 
 
 @pytest.mark.parametrize("as_dict", [False, True])

@@ -16,12 +16,10 @@ from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ItemEncoder
 from rechub_cli.layers.mlp import MLPParams
-from rechub_cli.layers.rows import in_steps
+from rechub_cli.layers.rows import ROW_STEP, in_steps
 
 SIMILARITIES = ("cosine", "dot")
 UserParams = MLPParams | dict[str, Any]
-ROW_STEP = 64
-"""Queries of which a part is scored come in multiples; see in_steps."""
 
 
 class MatchingModel(nn.Module):
