@@ -1,6 +1,7 @@
 # Two commands are all: `make run` and `make test`. Each sets up .venv by itself, once.
 .DEFAULT_GOAL := help
 BENCH ?= build/bench.json
+TEST_JOBS ?= 2
 .PHONY: help run test lint type packaging quality mutations bench bench-curves bench-estimate bench-peers clean
 
 VENV := .venv
@@ -28,8 +29,8 @@ $(STAMP): pyproject.toml constraints.txt
 run: $(STAMP) ## train MIND on the demo data: table, checkpoints, ONNX towers
 	$(BIN)/rechub train model=mind
 
-test: $(STAMP) ## the fast tests
-	$(BIN)/python -m pytest
+test: $(STAMP) ## the fast tests, TEST_JOBS at a time
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rechub_cli.commands.printout import print_data, print_samples
+from rechub_cli.commands.printout import print_choices, print_data
 from rechub_cli.commands.train import make_trainer
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.cost.memory import memory_limit, peak_bytes, state_factor, weight_bytes
@@ -73,7 +73,7 @@ def run(config: RunConfig, scratch: Path) -> None:
     print_data(console, data)
     check_tables(config, data, device)
     model = make_model(config, data)
-    print_samples(console, data, model, options.samples)
+    print_choices(console, data, model, options)
     check_batch(config, model, data, device)
     cost = step_cost(config, model, data)
     seconds = other_seconds(config, model, data, scratch, load=load)

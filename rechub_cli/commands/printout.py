@@ -15,10 +15,12 @@ from rechub_cli.commands.tables import (
     shown_metrics,
 )
 from rechub_cli.config.schema import RunConfig
+from rechub_cli.config.trainer_schema import TrainerUnion
 from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.trainers.loading import training_samples
+from rechub_cli.trainers.options import NegativeOptions, choose_sampler
 from rechub_cli.trainers.sanity import RunWarning
 
 
@@ -44,11 +46,21 @@ def print_data(console: Console, data: MatchData) -> None:
     console.print(f"density: {data.events_per_item:,.0f} training events an item")
 
 
-def print_samples(console: Console, data: MatchData, model: MatchingModel, samples: str) -> None:
-    """How a causal model reads its training data, which follows from them."""
+def print_choices(
+    console: Console, data: MatchData, model: MatchingModel, options: TrainerUnion
+) -> None:
+    """What of training follows from the data: negatives of a large catalogue, samples."""
+    num_items = len(data.trained_items)
+    negatives = NegativeOptions(**options.negatives.model_dump())
+    chosen = choose_sampler(negatives, num_items=num_items)
+    if negatives.sampler == "auto" and chosen.sampler != "full":
+        console.print(
+            f"negatives: {chosen.num_negatives:,} {chosen.sampler} ones a step, of {num_items:,} "
+            "items; trainer.negatives.sampler=full compares with all of them, and takes longer"
+        )
     if not isinstance(model, CausalModel):
         return
-    if training_samples(data, model, samples) == "windows":
+    if training_samples(data, model, options.samples) == "windows":
         console.print("samples: windows, every position a target")
     else:
         console.print(

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rechub_cli.commands.printout import print_data, print_files, print_result, print_samples
+from rechub_cli.commands.printout import print_choices, print_data, print_files, print_result
 from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.data.dataset import HELD_OUT, MatchData
@@ -64,7 +64,7 @@ def run(
     model = make_model(config, data)
     start_run(run_dir, config, overrides)
     print_data(console, data)
-    print_samples(console, data, model, config.trainer.samples)
+    print_choices(console, data, model, config.trainer)
     trainer, epochs = fit(config, model, data, run_dir)
     seconds = time.perf_counter() - started
     metrics = measure(config, trainer, data, world)

@@ -39,7 +39,7 @@ class ScheduleConfig(Node):
 class PairNegatives(Node):
     """Negatives of the point-wise and pair-wise modes."""
 
-    sampler: Literal["full", "uniform", "popularity", "in_batch", "mixed", "hard"]
+    sampler: Literal["auto", "full", "uniform", "popularity", "in_batch", "mixed", "hard"]
     num_negatives: Positive | None
     alpha: Annotated[float, Field(ge=0)] | None
     pool_size: Positive | None

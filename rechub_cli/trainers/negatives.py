@@ -18,7 +18,7 @@ from rechub_cli.data.order import stable_order
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers.full_softmax import spread_ranges
-from rechub_cli.trainers.rules import SAMPLERS
+from rechub_cli.trainers.rules import SAMPLED
 
 IN_BATCH_LIMIT = 4096
 """Of a batch with more targets, as of windows, in-batch negatives are a random part: their scores
@@ -43,7 +43,7 @@ class NegativeSampler:
     pool_size: int = 0
 
     def __post_init__(self) -> None:
-        check_known("sampler", self.kind, SAMPLERS[1:])
+        check_known("sampler", self.kind, SAMPLED)
         if self.kind != "in_batch" and self.num_negatives < 1:
             raise ConfigError(
                 f"sampler={self.kind} needs num_negatives >= 1, found {self.num_negatives}"

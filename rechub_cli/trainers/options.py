@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rechub_cli.checks import check, check_known
 from rechub_cli.errors import ConfigError
@@ -40,7 +40,8 @@ class LossOptions:
 
 @dataclass(frozen=True)
 class NegativeOptions:
-    """sampler: full (listwise only) | uniform | popularity | in_batch | mixed | hard.
+    """sampler: auto (see choose_sampler), full (listwise only) | uniform | popularity | in_batch |
+    mixed | hard.
 
     num_negatives: drawn a row (pointwise, pairwise) or a step (listwise); of hard, kept a row.
     alpha: popularity draws in proportion to count^alpha; None: 1. pool_size: random items a step
@@ -112,5 +113,20 @@ DEFAULT_LOSS = {mode: LossOptions(names[0]) for mode, names in LOSSES.items()}
 DEFAULT_NEGATIVES = {
     "pointwise": NegativeOptions("uniform", 32),
     "pairwise": NegativeOptions("uniform", 32),
-    "listwise": NegativeOptions("full"),
+    "listwise": NegativeOptions("auto"),
 }
+MOST_COMPARED, AUTO_NEGATIVES = 16_384, 2048
+"""Of sampler=auto: items of a catalogue that is compared whole, and what is drawn of a larger one.
+On Amazon Beauty (12,101 items) as many uniform negatives rank as well (recipes/TRIALS.md)."""
+
+
+def choose_sampler(options: NegativeOptions, *, num_items: int) -> NegativeOptions:
+    """options; of sampler=auto those for a catalogue of so many trained items.
+
+    A step's time grows with what a target is compared with, what it learns hardly.
+    """
+    if options.sampler != "auto":
+        return options
+    if num_items <= MOST_COMPARED:
+        return replace(options, sampler="full")
+    return replace(options, sampler="uniform", num_negatives=AUTO_NEGATIVES)

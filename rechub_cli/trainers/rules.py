@@ -14,7 +14,10 @@ from rechub_cli.checks import Rule, is_number, is_whole, whole_rule
 
 LOSSES = {"pointwise": ("bce", "gbce"), "pairwise": ("bpr", "bpr_max"), "listwise": ("softmax",)}
 MODES = tuple(LOSSES)
-SAMPLERS = ("full", "uniform", "popularity", "in_batch", "mixed", "hard")
+SAMPLED = ("uniform", "popularity", "in_batch", "mixed", "hard")
+WHOLE = ("auto", "full")
+"""Samplers that may compare with the whole catalogue; auto does where it is small."""
+SAMPLERS = (*WHOLE, *SAMPLED)
 DRAWN = ("uniform", "popularity", "mixed", "hard")
 LOGQ = ("none", "negatives", "both", "weighted")
 EXCLUDE = ("auto", "none", "seen", "known")
@@ -79,8 +82,8 @@ def sampler_rules(
             f"pool_size|is below num_negatives={num_negatives}, which are chosen out of the pool",
         ),
         (
-            sampler == "full" and logq is not None,
-            "logq|is ignored by sampler=full, which samples nothing",
+            sampler in WHOLE and logq is not None,
+            f"logq|is ignored by sampler={sampler}: name one that draws, e.g. uniform",
         ),
         (
             hard and logq not in (None, "none"),
@@ -101,11 +104,11 @@ def loss_rule(mode: str, loss: str) -> Rule:
 
 def sampler_rule(mode: str, loss: str, sampler: str) -> Rule:
     """Which losses a sampler serves."""
-    if sampler == "full":
+    if sampler in WHOLE:
         return (
             mode != "listwise",
             "sampler|works in listwise mode only: the softmax alone compares a positive with the "
-            f"whole catalogue at once; allowed in {mode}: {', '.join(SAMPLERS[1:])}",
+            f"whole catalogue at once; allowed in {mode}: {', '.join(SAMPLED)}",
         )
     return (
         loss == "gbce" and sampler != "uniform",
@@ -132,8 +135,8 @@ def clip_rule(name: str, clip_norm: float | None) -> Rule:
 
 def lazy_sampler_rule(name: str, sampler: str) -> Rule:
     return (
-        name in LAZY and sampler == "full",
-        f"sampler|looks up every item at every step, which optimizer_params.name={name} is not "
+        name in LAZY and sampler in WHOLE,
+        f"sampler|may look up every item at every step, which optimizer_params.name={name} is not "
         "for: use a sampler that draws, or name=adam",
     )
 

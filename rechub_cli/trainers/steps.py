@@ -25,7 +25,7 @@ from rechub_cli.trainers.losses import (
 )
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems
 from rechub_cli.trainers.objectives import FullSoftmax, ItemTable, Objective, SampledLoss
-from rechub_cli.trainers.options import LossOptions, NegativeOptions
+from rechub_cli.trainers.options import LossOptions, NegativeOptions, choose_sampler
 from rechub_cli.trainers.probes import MAX_CANDIDATES, CatalogueProbe, Probe, RowProbe, spread
 from rechub_cli.trainers.row_objective import RowObjective
 from rechub_cli.trainers.towers import Towers
@@ -107,8 +107,9 @@ def catalogue_steps(
     """
     model = towers.model
     loader = training_loader(data, model, samples=samples, batch_size=batch_size, seed=seed)
+    options = choose_sampler(negatives, num_items=len(data.trained_items))
     objective = _objective(
-        data, towers, loss=loss, options=negatives, device=device, mask_seen=mask_seen
+        data, towers, loss=loss, options=options, device=device, mask_seen=mask_seen
     )
     candidates = data.trained_items[spread(len(data.trained_items), MAX_CANDIDATES)]
     items = {name: t[candidates].to(device) for name, t in data.encoded.item.items()}

@@ -236,7 +236,7 @@ def test_all_problems_come_at_once() -> None:
         (["model.user_params.activation=rellu"], "Did you mean 'relu'?"),
         (["trainer.optimizer_params.nme=sgd", "+x=1"], "x: no such key"),
         (["trainer.negatives.sampler=uniform"], "num_negatives: None is needed with sampler"),
-        (["trainer.negatives.logq=both"], "logq: 'both' is ignored by sampler=full"),
+        (["trainer.negatives.logq=both"], "logq: 'both' is ignored by sampler=auto"),
         (["trainer=pairwise", "trainer.negatives.sampler=in_batch"], "ignored by sampler=in_batch"),
         (["data=ml_1m", "data.split.test_share=.1"], "test_share: 0.1 is ignored by method="),
         (["data=ml_1m", "data.split.method=time"], "data.split.method: 'time'; allowed:"),

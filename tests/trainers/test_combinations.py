@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 from dataclasses import replace
@@ -26,12 +27,15 @@ from rechub_cli.trainers.loading import training_loader
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.objectives import FullSoftmax, SampledLoss, user_vectors
 from rechub_cli.trainers.options import (
+    AUTO_NEGATIVES,
     DEFAULT_LOSS,
     DEFAULT_NEGATIVES,
+    MOST_COMPARED,
     LossOptions,
     NegativeOptions,
+    choose_sampler,
 )
-from rechub_cli.trainers.rules import LOGQ, LOSSES, MODES, SAMPLERS
+from rechub_cli.trainers.rules import LOGQ, LOSSES, MODES, SAMPLERS, WHOLE
 from rechub_cli.trainers.steps import _objective
 from rechub_cli.trainers.towers import Towers
 from tests.conftest import ROOT
@@ -74,7 +78,7 @@ def choice_of(mode: str, loss: str, sampler: str, logq: str | None) -> Choice:
         "logq": logq,
         "gbce_t": 0.75 if loss == "gbce" else None,
         "bpreg": 0.5 if loss == "bpr_max" else None,
-        "num_negatives": None if sampler in ("full", "in_batch") else 4,
+        "num_negatives": None if sampler in (*WHOLE, "in_batch") else 4,
         "pool_size": 8 if sampler == "hard" else None,
         "alpha": None,
     }
@@ -362,6 +366,32 @@ def test_whose_items_the_full_softmax_leaves_out(
         rest = scores[row].masked_fill(~kept, -torch.inf)
         rows.append(torch.logsumexp(rest, dim=0) - scores[row, candidates.index(target)])
     assert_close(found, torch.stack(rows).mean())
+
+
+def test_auto_draws_of_a_large_catalogue_only() -> None:
+    auto = NegativeOptions("auto", exclude="known")
+    small = choose_sampler(auto, num_items=MOST_COMPARED)
+    assert small == NegativeOptions("full", exclude="known")
+    large = choose_sampler(auto, num_items=MOST_COMPARED + 1)
+    assert large == NegativeOptions("uniform", AUTO_NEGATIVES, exclude="known")
+    assert choose_sampler(large, num_items=1) == large
+
+
+@pytest.mark.parametrize("most", [1, 1000])
+def test_training_follows_auto(
+    most: int, tiny: MatchData, model: MatchingModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first epoch is that of the sampler that it stands for."""
+    monkeypatch.setattr("rechub_cli.trainers.options.MOST_COMPARED", most)
+    state = copy.deepcopy(model.state_dict())
+
+    def loss(negatives: NegativeOptions | None) -> float:
+        model.load_state_dict(state)
+        trainer = MatchTrainer(model, "listwise", n_epoch=1, negatives=negatives, batch_size=16)
+        return trainer.fit(tiny)[0].loss
+
+    named = NegativeOptions("uniform", AUTO_NEGATIVES) if most == 1 else NegativeOptions("full")
+    assert loss(None) == loss(named)
 
 
 def test_gbce_cannot_draw_more_than_there_are_others(tiny: MatchData, model: MatchingModel) -> None:

@@ -28,7 +28,13 @@ from rechub_cli.trainers.options import LossOptions
 from rechub_cli.trainers.steps import _pair_loss
 
 NONE = torch.zeros(1, 2, dtype=torch.bool)
-PAIR_LOSSES = [sampled_softmax, weighted_softmax, bpr, partial(bpr_max, bpreg=0.5), bce]
+PAIR_LOSSES = {
+    "sampled_softmax": sampled_softmax,
+    "weighted_softmax": weighted_softmax,
+    "bpr": bpr,
+    "bpr_max": partial(bpr_max, bpreg=0.5),
+    "bce": bce,
+}
 
 
 def dense_softmax(
@@ -252,7 +258,7 @@ def test_logq_forms_by_hand() -> None:
         assert found == pytest.approx(wanted, abs=1e-6), form
 
 
-@pytest.mark.parametrize("loss", PAIR_LOSSES, ids=str)
+@pytest.mark.parametrize("loss", PAIR_LOSSES.values(), ids=PAIR_LOSSES)
 def test_a_row_of_excluded_negatives_costs_no_nan(loss: object) -> None:
     positive = torch.tensor([0.5], requires_grad=True)
     value = loss(positive, torch.zeros(1, 2), excluded=torch.ones(1, 2, dtype=torch.bool))  # type: ignore[operator]
@@ -262,7 +268,7 @@ def test_a_row_of_excluded_negatives_costs_no_nan(loss: object) -> None:
     assert torch.isfinite(positive.grad).all()
 
 
-@pytest.mark.parametrize("loss", PAIR_LOSSES, ids=str)
+@pytest.mark.parametrize("loss", PAIR_LOSSES.values(), ids=PAIR_LOSSES)
 def test_weights_multiply_rows(loss: object) -> None:
     positive, negative = torch.tensor([0.3, -1.0]), torch.tensor([[0.1, 0.7], [0.2, -0.4]])
     excluded = torch.zeros(2, 2, dtype=torch.bool)
@@ -282,7 +288,7 @@ def test_weights_multiply_rows(loss: object) -> None:
             lambda q, v, w, loss=loss: loss(
                 q[:, 0], q @ v.T, excluded=torch.zeros(5, 9, dtype=torch.bool), weight=w
             )
-            for loss in PAIR_LOSSES
+            for loss in PAIR_LOSSES.values()
         ),
     ],
 )
