@@ -19,7 +19,7 @@ def run(config: RunConfig) -> None:
     """Print counts, time range, ties, repeats, cold share and what each filter removed."""
     data, _ = load_data(config)
     console = result_console()
-    print_data(console, data)
+    print_data(console, data, mask_seen=config.evaluation.mask_seen)
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in data.report().items():
         table.add_row(key.replace("_", " "), _text(value))

@@ -70,7 +70,7 @@ def run(config: RunConfig, scratch: Path) -> None:
     start = time.perf_counter()
     data, _ = load_data(config)
     load = time.perf_counter() - start
-    print_data(console, data)
+    print_data(console, data, mask_seen=config.evaluation.mask_seen)
     check_tables(config, data, device)
     model = make_model(config, data)
     print_choices(console, data, model, options)

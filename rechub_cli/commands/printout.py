@@ -17,14 +17,18 @@ from rechub_cli.commands.tables import (
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.config.trainer_schema import TrainerUnion
 from rechub_cli.data.dataset import HELD_OUT, MatchData
+from rechub_cli.evaluation.unseen import seen_targets
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.trainers.loading import training_samples
 from rechub_cli.trainers.options import NegativeOptions, choose_sampler
 from rechub_cli.trainers.sanity import RunWarning
 
+MANY_SEEN = 0.01
+"""From this share of test targets on that their users have seen, a run says so."""
 
-def print_data(console: Console, data: MatchData) -> None:
+
+def print_data(console: Console, data: MatchData, *, mask_seen: bool) -> None:
     """What was read, what was assumed, which features each tower has."""
     sizes = data.interactions
     console.print(
@@ -37,6 +41,13 @@ def print_data(console: Console, data: MatchData) -> None:
         )
     shares = (f"{name} {_share(*data.unseen_targets(name))}" for name in HELD_OUT)
     console.print(f"targets never seen in training: {', '.join(shares)}")
+    seen, asked = seen_targets(data, "test")
+    if mask_seen and seen >= MANY_SEEN * max(asked, 1):
+        console.print(
+            f"note: {seen / asked:.0%} of test targets stand in their query's own history, and "
+            "evaluation.mask_seen=true leaves out all else that stands there, which flatters the "
+            "figures: where items come again, set evaluation.mask_seen=false"
+        )
     print_notes(console, (*data.about.notes, *data.split.notes, *data.encoded.notes))
     for side, features in (
         ("user", data.encoded.schema.user_features),

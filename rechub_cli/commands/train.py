@@ -22,7 +22,7 @@ from rechub_cli.evaluation.compare import baseline_metrics, rank_scorer
 from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.evaluation.slices import SLICES, metrics_by
-from rechub_cli.evaluation.unseen import query_counts
+from rechub_cli.evaluation.unseen import query_counts, seen_targets
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.fingerprint import fingerprint, protocol
 from rechub_cli.models.matching.base import MatchingModel
@@ -63,7 +63,7 @@ def run(
     data, world = load_data(config)
     model = make_model(config, data)
     start_run(run_dir, config, overrides)
-    print_data(console, data)
+    print_data(console, data, mask_seen=config.evaluation.mask_seen)
     print_choices(console, data, model, config.trainer)
     trainer, epochs = fit(config, model, data, run_dir)
     seconds = time.perf_counter() - started
@@ -78,7 +78,7 @@ def run(
         "fingerprint": fingerprint(config, data),
         "recipe": None if verdict is None else asdict(verdict),
         "parity": None,
-        "sanity": trainer.figures | {"unseen_targets": unseen_shares(data)},
+        "sanity": trainer.figures | target_shares(data),
         "warnings": [asdict(warning) for warning in warnings],
         "measured": {"epochs": len(epochs), "train_seconds": round(seconds, 2), **usage(started)},
     }
@@ -220,10 +220,16 @@ def find_warnings(
     return [*trainer.warnings, *filter(None, [floor, collapse, shortfall])]
 
 
-def unseen_shares(data: MatchData) -> dict[str, float]:
-    """Share of each split's targets without a training event."""
-    counts = {name: data.unseen_targets(name) for name in HELD_OUT}
-    return {name: unseen / max(number, 1) for name, (unseen, number) in counts.items()}
+def target_shares(data: MatchData) -> dict[str, dict[str, float]]:
+    """Of each split's targets the shares without a training event, and in the query's history."""
+    counts = {
+        "unseen_targets": {name: data.unseen_targets(name) for name in HELD_OUT},
+        "seen_targets": {name: seen_targets(data, name) for name in HELD_OUT},
+    }
+    return {
+        key: {name: part / max(whole, 1) for name, (part, whole) in splits.items()}
+        for key, splits in counts.items()
+    }
 
 
 def usage(started: float) -> dict[str, Any]:

@@ -1,13 +1,18 @@
-"""Queries of users of whom nothing, or only their features, is known. Q queries."""
+"""What a query's history lacks, and what of its targets stands in it already. Q queries."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.known import any_known
 from rechub_cli.data.splits import Queries
+from rechub_cli.evaluation.ranking import ragged
+
+LOOKED_AT = 10_000
+"""Queries from which the share of seen targets is told: all of a large split would take seconds."""
 
 
 def empty_histories(data: MatchData, queries: Queries) -> Tensor:
@@ -33,6 +38,23 @@ def unknown_users(data: MatchData, queries: Queries) -> Tensor:
         rows=len(rows),
     )
     return unknown
+
+
+def seen_targets(data: MatchData, split: str) -> tuple[int, int]:
+    """Target events whose item the query's own history holds, and all: of at most LOOKED_AT
+    queries, evenly apart."""
+    queries, interactions = data.queries(split), data.interactions
+    count = min(len(queries), LOOKED_AT)
+    rows = np.arange(count) * len(queries) // max(count, 1)
+    start, end = interactions.offsets[queries.user[rows]], queries.history_end[rows]
+    seen, asked = (
+        owner * interactions.num_items + interactions.items[events]
+        for owner, events in (
+            ragged(start, end - start),
+            ragged(end, queries.target_end[rows] - end),
+        )
+    )
+    return int(np.isin(asked, seen).sum()), len(asked)
 
 
 def query_counts(data: MatchData, split: str) -> dict[str, int]:

@@ -14,11 +14,13 @@ from rechub_cli.checks import Rule, is_number, is_whole, whole_rule
 
 LOSSES = {"pointwise": ("bce", "gbce"), "pairwise": ("bpr", "bpr_max"), "listwise": ("softmax",)}
 MODES = tuple(LOSSES)
-SAMPLED = ("uniform", "popularity", "in_batch", "mixed", "hard")
 WHOLE = ("auto", "full")
 """Samplers that may compare with the whole catalogue; auto does where it is small."""
+SAMPLED = ("uniform", "popularity", "in_batch", "mixed", "hard")
+"""Those that compare with a part of it."""
 SAMPLERS = (*WHOLE, *SAMPLED)
 DRAWN = ("uniform", "popularity", "mixed", "hard")
+"""Those of which ``num_negatives`` says how many."""
 LOGQ = ("none", "negatives", "both", "weighted")
 EXCLUDE = ("auto", "none", "seen", "known")
 OPTIMIZERS = ("adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad")

@@ -10,9 +10,15 @@ import torch
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import RawData
+from rechub_cli.evaluation import unseen
 from rechub_cli.evaluation.model_scores import evaluate_model, model_scorer
 from rechub_cli.evaluation.ranking import MISS
-from rechub_cli.evaluation.unseen import empty_histories, query_counts, unknown_users
+from rechub_cli.evaluation.unseen import (
+    empty_histories,
+    query_counts,
+    seen_targets,
+    unknown_users,
+)
 from tests.contract.conftest import NAMES, make_model
 
 EVENTS = [
@@ -132,3 +138,30 @@ def test_a_number_is_a_feature_too() -> None:
     assert data.candidates[row(data, "cold")]
     assert not data.candidates[row(data, "blank")]
     assert data.candidates.sum() == 7
+
+
+@pytest.mark.parametrize(("looked_at", "found"), [(10_000, (2, 5)), (2, (1, 2))])
+def test_targets_that_stand_in_their_history(
+    looked_at: int, found: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of four users two come back to an item, the second of these to one of two targets; of two
+    queries evenly apart, the first and the third are looked at."""
+    monkeypatch.setattr(unseen, "LOOKED_AT", looked_at)
+    histories = {"a": ("aba", "a"), "b": ("cb", "ab"), "c": ("bc", "a"), "d": ("b", "c")}
+    rows = [
+        (user, item, part)
+        for user, items in histories.items()
+        for part, some in zip(("train", "test"), items, strict=True)
+        for item in some
+    ]
+    rows += [("e", "a", "train"), ("e", "a", "valid"), ("e", "b", "valid")]
+    columns = (list(column) for column in zip(*rows, strict=True))
+    data = prepare(
+        RawData(pa.table(dict(zip(("user", "item", "split"), columns, strict=True))), None, None),
+        split=SplitOptions("given"),
+        features=FeatureOptions(),
+        embed_dim=4,
+        seed=0,
+    )
+    assert seen_targets(data, "test") == found
+    assert seen_targets(data, "valid") == (1, 2)

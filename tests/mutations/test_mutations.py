@@ -414,6 +414,14 @@ MUTATIONS = (
     ),
     Mutation("loading", "dense data", LOADING, "sparse and data.mean", "data.mean", LOADING_TEST),
     Mutation(
+        "options", "auto compares with all", "trainers/options.py",
+        "if num_items <= MOST_COMPARED:", "if True:", COMBINATIONS_TEST,
+    ),
+    Mutation(
+        "unseen", "seen targets", "evaluation/unseen.py",
+        "np.isin(asked, seen)", "np.isin(seen, asked)", "tests/evaluation",
+    ),
+    Mutation(
         "options", "gBCE's sampler", "trainers/rules.py",
         'loss == "gbce" and sampler != "uniform"', "False", COMBINATIONS_TEST,
     ),

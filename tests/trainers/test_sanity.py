@@ -396,6 +396,7 @@ def test_a_run_records_and_prints_its_warnings(
     manifest = json.loads((tmp_path / "run" / "run.json").read_text())
     assert [w["name"] for w in manifest["warnings"]] == ["loss_did_not_move", "below_floor"]
     assert manifest["sanity"]["unseen_targets"] == {"test": 0.0, "valid": 0.0}
+    assert set(manifest["sanity"]["seen_targets"]) == {"test", "valid"}
     printed = capsys.readouterr()
     assert "targets never seen in training: valid 0 of 300 (0.0%)" in printed.out
     for warning in manifest["warnings"]:

@@ -1,0 +1,3 @@
+from tests.contract.conftest import tiny
+
+__all__ = ["tiny"]

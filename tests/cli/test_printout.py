@@ -1,0 +1,45 @@
+"""What is said of the data, and of what follows from them, before a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from rechub_cli.commands import check
+from rechub_cli.commands.printout import print_choices
+from rechub_cli.data.dataset import MatchData
+from tests.benchmarks.synthetic import shipped
+from tests.contract.conftest import make_model
+
+
+@pytest.mark.parametrize(
+    ("last", "mask_seen", "told"),
+    [("a", "true", True), ("d", "true", False), ("a", "false", False)],
+)
+def test_targets_seen_before_are_told(
+    last: str, mask_seen: str, told: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"u{n},{item}" for n in range(4) for item in f"abc{last}"]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id", *rows]) + "\n")
+    words = ("data=table", f"data.path={tmp_path / 'log.csv'}", f"evaluation.mask_seen={mask_seen}")
+    check.run(shipped(*words))
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("of test targets stand in their query's own history" in said) == told
+
+
+@pytest.mark.parametrize("most", [1, 1000])
+def test_drawn_negatives_of_auto_are_told(
+    most: int, tiny: MatchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rechub_cli.trainers.options.MOST_COMPARED", most)
+    console = Console(width=1000)
+    with console.capture() as said:
+        print_choices(console, tiny, make_model("dssm", tiny), shipped("model=dssm").trainer)
+    expected = f"negatives: 2,048 uniform ones a step, of {len(tiny.trained_items)} items"
+    assert (expected in said.get()) == (most == 1)
+    named = shipped("model=dssm", "trainer.negatives.sampler=full").trainer
+    with console.capture() as said:
+        print_choices(console, tiny, make_model("dssm", tiny), named)
+    assert not said.get()
