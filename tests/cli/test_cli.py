@@ -269,7 +269,7 @@ def test_a_table_of_one_s_own(tmp_path: Path) -> None:
     assert "item features: item_id, tags" in done.stdout
     assert "2023-11-14" in Text.from_ansi(done.stdout).plain
     assert not (tmp_path / "runs").exists()
-    kinds = ("features.types={tags: multi}", "features.max_len=5")
+    kinds = ("features.types={tags: multi}", "features.max_len=5", "export=none")
     rechub("train", "model=youtube_dnn", *words, *SMALL[2:], *kinds, cwd=tmp_path)
     (run,) = tmp_path.glob("runs/table-youtube_dnn/*")
     other = tmp_path / "other"

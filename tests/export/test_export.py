@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -52,36 +50,10 @@ def test_files_name_no_place_of_this_machine(tiny: MatchData, tmp_path: Path) ->
         assert trace not in content
 
 
-def test_two_processes_write_equal_bytes(tmp_path: Path) -> None:
-    script = (
-        "import sys; from pathlib import Path; import torch; torch.set_num_threads(1)\n"
-        "from tests.contract.conftest import make_model, tiny_raw\n"
-        "from rechub_cli.data.dataset import SplitOptions, prepare\n"
-        "from rechub_cli.data.feature_options import FeatureOptions\n"
-        "from rechub_cli.export.onnx import export_tower\n"
-        "data = prepare(tiny_raw(), split=SplitOptions(), features=FeatureOptions(max_len=8),"
-        " embed_dim=16, seed=0)\n"
-        "export_tower(make_model('mind', data), Path(sys.argv[1]), tower='user')\n"
-    )
-    root = Path(__file__).resolve().parents[2]
-    files = []
-    for number in range(2):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        files.append(folder / "u.onnx")
-        subprocess.run(
-            [sys.executable, "-c", script, str(files[-1])],
-            check=True,
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(root)},
-        )
-    assert files[0].read_bytes() == files[1].read_bytes()
-
-
 def test_weights_beyond_protobuf_stand_in_a_file_of_their_own(
     tiny: MatchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, folder = make_model("mind", tiny), tmp_path / "export"
+    model, folder = make_model("dssm", tiny), tmp_path / "export"
     monkeypatch.setattr(writer, "ONE_FILE", 1024)
     for _ in range(2):  # the second time over the files of the first
         parity, files = bundle.export_towers(
