@@ -22,7 +22,7 @@ from rechub_cli.cost.steps import (
     WARM_UP,
     StepCost,
     measure_steps,
-    scaled_seconds,
+    ranking_cost,
     spread_batches,
 )
 from rechub_cli.data.dataset import MatchData
@@ -36,7 +36,7 @@ from rechub_cli.progress import duration, result_console
 from rechub_cli.runs import load_data, make_model
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.loading import batch_rows
-from rechub_cli.trainers.options import StepOptions
+from rechub_cli.trainers.options import StepOptions, most_validated
 from rechub_cli.trainers.rules import LAZY
 
 ENDLESS = 1_000_000
@@ -50,10 +50,11 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Seconds:
-    """Of one evaluation (valid or test), both baselines, and the export; load: reading."""
+    """load: of reading. validation: an epoch's. final: of ranking both splits. Others by name."""
 
     load: float
-    evaluation: float
+    validation: float
+    final: float
     baselines: float
     export: float
 
@@ -151,10 +152,12 @@ def other_seconds(
 ) -> Seconds:
     """Seconds beside the steps: rankings by one block of them, the export as it is."""
     top_k, mask = config.evaluation.top_k, config.evaluation.mask_seen
-    valid = scaled_seconds(
+    valid, test = len(data.split.valid), len(data.split.test)
+    asked = min(valid, most_validated(config.trainer.valid_queries))
+    model_cost = ranking_cost(
         lambda few: evaluate_model(model, few, split="valid", top_k=top_k, mask_seen=mask), data
     )
-    baselines = scaled_seconds(lambda few: baseline_metrics(few, top_k=top_k, mask_seen=mask), data)
+    baselines = ranking_cost(lambda few: baseline_metrics(few, top_k=top_k, mask_seen=mask), data)
     start = time.perf_counter()
     if isinstance(config.export, TowersExport):
         marks = fingerprint(config, data)
@@ -162,7 +165,13 @@ def other_seconds(
         export_towers(
             model, data, scratch / "export", marks=marks, tolerance=math.inf, min_overlap=0.0
         )
-    return Seconds(load, valid, baselines, time.perf_counter() - start)
+    return Seconds(
+        load,
+        model_cost.seconds(asked),
+        model_cost.seconds(valid) + model_cost.seconds(test),
+        baselines.seconds(max(valid, test)),
+        time.perf_counter() - start,
+    )
 
 
 def print_estimate(
@@ -177,8 +186,8 @@ def print_estimate(
     """The table: parameters, memory, time of a step, an epoch and the run."""
     options = config.trainer
     step = mean(cost.seconds)
-    epoch = cost.steps_per_epoch * step + seconds.evaluation
-    rest = seconds.load + 2 * seconds.evaluation + seconds.baselines + seconds.export
+    epoch = cost.steps_per_epoch * step + seconds.validation
+    rest = seconds.load + seconds.final + seconds.baselines + seconds.export
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = (
         ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
@@ -188,7 +197,7 @@ def print_estimate(
         ("activations and batch", f"{_size(cost.activations)} kept for the gradient, at most"),
         ("process at its peak", f"{_size(peak_bytes())}; there are {_size(limit)}"),
         ("a step", f"{duration(step)}, mean of {len(cost.seconds)}"),
-        ("a validation", duration(seconds.evaluation)),
+        ("a validation", duration(seconds.validation)),
         ("an epoch", f"{duration(epoch)}, {cost.steps_per_epoch:,} steps and a validation"),
         ("data, rankings, baselines, export", duration(rest)),
         ("the run", whole_run(epoch, rest, n_epoch=options.n_epoch, patience=options.patience)),

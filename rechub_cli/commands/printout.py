@@ -21,7 +21,7 @@ from rechub_cli.evaluation.unseen import seen_targets
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.trainers.loading import training_samples
-from rechub_cli.trainers.options import NegativeOptions, choose_sampler
+from rechub_cli.trainers.options import NegativeOptions, choose_sampler, most_validated
 from rechub_cli.trainers.sanity import RunWarning
 
 MANY_SEEN = 0.01
@@ -60,7 +60,7 @@ def print_data(console: Console, data: MatchData, *, mask_seen: bool) -> None:
 def print_choices(
     console: Console, data: MatchData, model: MatchingModel, options: TrainerUnion
 ) -> None:
-    """What of training follows from the data: negatives of a large catalogue, samples."""
+    """What of training follows from the data: negatives of a large catalogue, samples, queries."""
     num_items = len(data.trained_items)
     negatives = NegativeOptions(**options.negatives.model_dump())
     chosen = choose_sampler(negatives, num_items=num_items)
@@ -68,6 +68,12 @@ def print_choices(
         console.print(
             f"negatives: {chosen.num_negatives:,} {chosen.sampler} ones a step, of {num_items:,} "
             "items; trainer.negatives.sampler=full compares with all of them, and takes longer"
+        )
+    asked, most = len(data.split.valid), most_validated(options.valid_queries)
+    if asked > most:
+        console.print(
+            f"validation: {most:,} of {asked:,} queries pick the best epoch, and the final figures "
+            "are of all; trainer.valid_queries sets how many"
         )
     if not isinstance(model, CausalModel):
         return

@@ -153,6 +153,7 @@ def make_trainer(
         samples=options.samples,
         patience=options.patience,
         monitor=options.monitor,
+        valid_queries=options.valid_queries,
         top_k=config.evaluation.top_k,
         mask_seen=config.evaluation.mask_seen,
         schedule=options.schedule.name,

@@ -61,6 +61,7 @@ class TrainerConfig(Node):
     n_epoch: Positive
     patience: Positive | None
     monitor: str
+    valid_queries: Positive | None
     optimizer_params: OptimizerParams
     schedule: ScheduleConfig
     clip_norm: Annotated[float, Field(gt=0)] | None

@@ -6,10 +6,9 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import (
@@ -18,7 +17,6 @@ from torch.optim.optimizer import (
 )
 
 from rechub_cli.data.dataset import MatchData
-from rechub_cli.data.splits import Queries
 from rechub_cli.evaluation.ranking import block_rows
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.reporter import EpochResult, Reporter
@@ -172,42 +170,33 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def scaled_seconds(measure: Callable[[MatchData], object], data: MatchData) -> float:
-    """Seconds of ``measure`` on all queries, from those of one query and of one block of them.
+@dataclass(frozen=True)
+class RankingCost:
+    """Seconds of ranking: of the first query, and of each further one."""
+
+    first: float
+    each: float
+
+    def seconds(self, queries: int) -> float:
+        return self.first + self.each * max(queries - 1, 0)
+
+
+def ranking_cost(measure: Callable[[MatchData], object], data: MatchData) -> RankingCost:
+    """From one query and one block of them.
 
     measure: ranks queries of the data that it is handed.
     """
     total = max(len(data.split.valid), len(data.split.test))
     block = min(total, max(2, block_rows(len(data.catalogue))))
-    measure(_with_queries(data, 1))  # warm-up
-    alone = _seconds(measure, _with_queries(data, 1))
+    measure(data.with_fewer_queries(1))  # warm-up
+    alone = _seconds(measure, data.with_fewer_queries(1))
     if block <= 1:
-        return alone
-    together = _seconds(measure, _with_queries(data, block))
-    each = max(together - alone, 0.0) / (block - 1)
-    return alone + each * (total - 1)
+        return RankingCost(alone, 0.0)
+    together = _seconds(measure, data.with_fewer_queries(block))
+    return RankingCost(alone, max(together - alone, 0.0) / (block - 1))
 
 
 def _seconds(measure: Callable[[MatchData], object], data: MatchData) -> float:
     start = time.perf_counter()
     measure(data)
     return time.perf_counter() - start
-
-
-def _with_queries(data: MatchData, count: int) -> MatchData:
-    """The same data with at most ``count`` queries a split, spread over all of them."""
-    fewer = copy.copy(data)  # shares what is cached: none of it follows from the queries
-    split = data.split
-    fewer.split = replace(split, valid=_spread(split.valid, count), test=_spread(split.test, count))
-    return fewer
-
-
-def _spread(queries: Queries, count: int) -> Queries:
-    count = min(count, len(queries))
-    rows = np.linspace(0, max(len(queries) - 1, 0), num=count).astype(np.int64)
-    return replace(
-        queries,
-        user=queries.user[rows],
-        history_end=queries.history_end[rows],
-        target_end=queries.target_end[rows],
-    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Integral
 from typing import Any
@@ -151,6 +152,13 @@ class MatchData:
         """Those of a split. name: valid or test; ConfigError for another."""
         check_known("split", name, HELD_OUT)
         return self.split.valid if name == "valid" else self.split.test
+
+    def with_fewer_queries(self, most: int) -> MatchData:
+        """The same data with at most so many queries a split, spread over all of them."""
+        fewer = copy.copy(self)  # shares what is cached: none of it follows from the queries
+        valid, test = self.split.valid.spread(most), self.split.test.spread(most)
+        fewer.split = replace(self.split, valid=valid, test=test)
+        return fewer
 
     def unseen_targets(self, name: str) -> tuple[int, int]:
         """Target events of a split whose item has no training event, and all its target events."""

@@ -6,7 +6,7 @@ are the distinct items of ``items[history_end : target_end]``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,18 @@ class Queries:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def spread(self, count: int) -> Queries:
+        """At most ``count`` of them, evenly spread over all."""
+        if count >= len(self):
+            return self
+        rows = np.linspace(0, len(self) - 1, num=count).astype(np.int64)
+        return replace(
+            self,
+            user=self.user[rows],
+            history_end=self.history_end[rows],
+            target_end=self.target_end[rows],
+        )
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from rechub_cli.trainers.options import (
     NegativeOptions,
     StepOptions,
     check_together,
+    most_validated,
     parse_mode,
 )
 from rechub_cli.trainers.reporter import EpochResult, Reporter
@@ -44,6 +45,7 @@ class MatchTrainer:
     negatives: NegativeOptions, batch_size: see batch_rows, and samples: auto, windows or prefixes,
         see training_samples, all for data of ``load_interactions``.
     monitor: the validation metric that picks the best epoch, e.g. ndcg@10. top_k: its cut-offs.
+    valid_queries: most queries for that, spread over all of them; None: 50,000.
     patience: epochs without a better monitor before the end; None: never stop early. mask_seen:
         serving leaves seen items out: so do validation and listwise (NegativeOptions.exclude).
     schedule, warmup_steps: see build_schedule. clip_norm: largest gradient norm. accumulate:
@@ -65,6 +67,7 @@ class MatchTrainer:
         samples: str = "auto",
         patience: int | None = 5,
         monitor: str = "ndcg@10",
+        valid_queries: int | None = None,
         top_k: Sequence[int] = (5, 10, 20, 50),
         mask_seen: bool = True,
         schedule: str = "constant",
@@ -86,7 +89,7 @@ class MatchTrainer:
         self.patience, self.monitor, self.top_k = patience, monitor, top_k
         self.schedule, self.warmup_steps, self.threads = schedule, warmup_steps, threads
         self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
-        self.mask_seen, self.negatives = mask_seen, negatives
+        self.mask_seen, self.valid_queries, self.negatives = mask_seen, valid_queries, negatives
         self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
         self.optimizer = str(self.optimizer_params.get("name", "adam"))
         check(self, *loop_rules(vars(self)), clip_rule(self.optimizer, clip_norm))
@@ -123,6 +126,7 @@ class MatchTrainer:
         """
         valid = train if valid is None and isinstance(train, MatchData) else valid
         check_kind("valid", valid, MatchData | None, "data of load_interactions")
+        valid = valid and valid.with_fewer_queries(most_validated(self.valid_queries))
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
         self.warnings, self.history, self.figures = watch.warnings, [], {}

@@ -115,9 +115,16 @@ DEFAULT_NEGATIVES = {
     "pairwise": NegativeOptions("uniform", 32),
     "listwise": NegativeOptions("auto"),
 }
+MOST_VALIDATED = 50_000
+"""Queries that an epoch is validated on where nothing is said: more take long, and tell no more."""
 MOST_COMPARED, AUTO_NEGATIVES = 16_384, 2048
 """Of sampler=auto: items of a catalogue that is compared whole, and what is drawn of a larger one.
 On Amazon Beauty (12,101 items) as many uniform negatives rank as well (recipes/TRIALS.md)."""
+
+
+def most_validated(valid_queries: int | None) -> int:
+    """Validation queries that pick the best epoch, at most. valid_queries: the option."""
+    return MOST_VALIDATED if valid_queries is None else valid_queries
 
 
 def choose_sampler(options: NegativeOptions, *, num_items: int) -> NegativeOptions:

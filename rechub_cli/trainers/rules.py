@@ -151,7 +151,7 @@ def loop_rules(found: Mapping[str, Any]) -> list[Rule]:
         *(whole_rule(key, found[key], 1) for key in ("n_epoch", "accumulate")),
         *(
             whole_rule(key, found[key], 1)
-            for key in ("batch_size", "patience")
+            for key in ("batch_size", "patience", "valid_queries")
             if found[key] is not None
         ),
         (threads is not None and not is_whole(threads, 1, MAX_THREADS), f"threads|{most}"),

@@ -29,6 +29,16 @@ def test_targets_seen_before_are_told(
     assert ("of test targets stand in their query's own history" in said) == told
 
 
+@pytest.mark.parametrize("asked", ["5", "100000", "null"])
+def test_a_validation_of_some_queries_is_told(asked: str, tiny: MatchData) -> None:
+    console = Console(width=1000)
+    options = shipped("model=dssm", f"trainer.valid_queries={asked}").trainer
+    with console.capture() as said:
+        print_choices(console, tiny, make_model("dssm", tiny), options)
+    told = f"validation: 5 of {len(tiny.split.valid)} queries pick the best epoch"
+    assert (told in said.get()) == (asked == "5")
+
+
 @pytest.mark.parametrize("most", [1, 1000])
 def test_drawn_negatives_of_auto_are_told(
     most: int, tiny: MatchData, monkeypatch: pytest.MonkeyPatch

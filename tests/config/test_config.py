@@ -127,12 +127,12 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        (("data=table", "data.path=x"), 8),
-        (("model=sasrec",), 7),
-        (("model=gru4rec",), 6),
-        (("model=comirec_dr",), 8),
-        (("trainer=pairwise",), 6),
-        (("model=dssm",), 8),
+        (("data=table", "data.path=x"), 9),
+        (("model=sasrec",), 8),
+        (("model=gru4rec",), 7),
+        (("model=comirec_dr",), 9),
+        (("trainer=pairwise",), 7),
+        (("model=dssm",), 9),
     ],
 )
 def test_a_config_of_before_some_settings_is_read(

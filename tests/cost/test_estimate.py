@@ -9,6 +9,7 @@ import pytest
 
 from rechub_cli.commands import estimate
 from rechub_cli.cost import steps
+from rechub_cli.cost.steps import RankingCost
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import GateError
 from rechub_cli.progress import result_console
@@ -83,10 +84,21 @@ def test_a_busy_machine_is_said(
 ) -> None:
     made = config("model=youtube_dnn")
     cost = steps.StepCost(steps_per_epoch=1, seconds=[1.0], cores=cores)
-    seconds = estimate.Seconds(1.0, 1.0, 1.0, 1.0)
+    seconds = estimate.Seconds(1.0, 1.0, 2.0, 1.0, 1.0)
     model = make_model(made, demo)
     estimate.print_estimate(result_console(), made, model, cost, seconds, limit=1)
     assert ("this process 40% of one core" in capsys.readouterr().out) is busy
+
+
+def test_an_epoch_validates_on_fewer_queries_than_the_end(
+    config: MakeConfig, demo: MatchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, "ranking_cost", lambda measure, data: RankingCost(1.0, 0.5))
+    made = config("model=youtube_dnn", "trainer.valid_queries=3", "export=none")
+    found = estimate.other_seconds(made, make_model(made, demo), demo, tmp_path, load=7.0)
+    valid, test = (1.0 + 0.5 * (len(demo.queries(split)) - 1) for split in ("valid", "test"))
+    assert (found.load, found.validation, found.final) == (7.0, 2.0, valid + test)
+    assert found.baselines == max(valid, test)
 
 
 def limit_left(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:

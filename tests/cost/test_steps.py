@@ -11,7 +11,7 @@ from torch import nn
 
 from rechub_cli.cost import steps
 from rechub_cli.cost.memory import memory_limit, state_factor, weight_bytes
-from rechub_cli.cost.steps import measure_steps, scaled_seconds, spread_batches
+from rechub_cli.cost.steps import measure_steps, ranking_cost, spread_batches
 from rechub_cli.data.bucketing import golden_walk
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.trainers.reporter import EpochResult, Reporter
@@ -133,8 +133,9 @@ def test_a_ranking_is_scaled_from_a_block(
 ) -> None:
     monkeypatch.setattr(steps, "block_rows", lambda num_items: rows)
     before = demo.split
-    seconds = scaled_seconds(ranking(clock), demo)
-    assert seconds == pytest.approx(2.0 + 0.5 * len(demo.split.valid))
+    cost = ranking_cost(ranking(clock), demo)
+    for queries in (1, 100, len(demo.split.valid)):
+        assert cost.seconds(queries) == pytest.approx(2.0 + 0.5 * queries)
     assert demo.split is before
 
 

@@ -39,6 +39,17 @@ def test_without_times_the_row_order_is_the_order() -> None:
     assert interactions([1, 1, 1], ["c", "a", "b"]).items.tolist() == [2, 0, 1]
 
 
+@pytest.mark.parametrize(
+    ("count", "rows"), [(1, [0]), (2, [0, 6]), (3, [0, 3, 6]), (7, [*range(7)]), (9, [*range(7)])]
+)
+def test_some_queries_are_spread_over_all(count: int, rows: list[int]) -> None:
+    data = interactions([user for user in range(7) for _ in range(user + 3)], ["a"] * 42)
+    found, whole = (leave_one_out(data).valid.spread(n) for n in (count, 7))
+    assert found.user.tolist() == rows
+    for name in ("history_end", "target_end"):
+        assert getattr(found, name).tolist() == getattr(whole, name)[rows].tolist()
+
+
 def test_leave_one_out_by_hand() -> None:
     data = interactions([1] * 4 + [2] * 2, list("abcdab"))
     split = leave_one_out(data)

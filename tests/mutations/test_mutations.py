@@ -217,8 +217,11 @@ MUTATIONS = (
         "return past.expand().detach(), lengths",
     ),
     Mutation(
-        "gru4rec", "gradient of the states", "layers/gru.py", "of_state, update[step]",
-        "of_state, update[step - 1]", "tests/layers/test_causal_layers.py",
+        "gru4rec", "gradient of the states", "layers/gru.py", "addcmul_(of_state, kept)",
+        "addcmul_(of_state, 1 - kept)", LAYERS,
+    ),
+    Mutation(
+        "gru4rec", "bias of the new state", "layers/gru.py", "= b_state[pair:]", "= 0", LAYERS,
     ),
     Mutation(
         "gru4rec", "alignment", "layers/gru.py", "(lengths - 1).clamp(min=0).unsqueeze(1)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset
 import rechub_cli
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
+from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.match_trainer import MatchTrainer
@@ -174,6 +176,26 @@ def test_best_epoch_is_kept_and_patience_ends_it(tiny: MatchData, tmp_path: Path
     assert load_checkpoint(tmp_path / "checkpoints" / "last", again)["epoch"] == len(history)
 
 
+@pytest.mark.parametrize("most", [3, None])
+def test_epochs_are_validated_on_some_queries_and_the_end_on_all(
+    most: int | None, tiny: MatchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rechub_cli.trainers.options.MOST_VALIDATED", 4)
+    asked = Counter[int]()
+
+    def watched(model: Any, data: MatchData, *, split: str, **options: Any) -> Any:
+        asked[len(data.queries(split))] += 1
+        return evaluate_model(model, data, split=split, **options)
+
+    monkeypatch.setattr("rechub_cli.trainers.match_trainer.evaluate_model", watched)
+    trainer = MatchTrainer(make_model("dssm", tiny), 2, n_epoch=2, valid_queries=most)
+    trainer.fit(tiny)
+    assert asked == {most or 4: 2}
+    trainer.evaluate(tiny, split="valid")
+    assert asked == {most or 4: 2, len(tiny.split.valid): 1}
+    assert len(tiny.split.valid) > 4
+
+
 def test_a_second_fit_is_a_training_of_its_own(tiny: MatchData, tmp_path: Path) -> None:
     model = make_model("dssm", tiny)
     trainer = MatchTrainer(
@@ -226,6 +248,7 @@ def test_unknown_monitor_is_named(tiny: MatchData) -> None:
         ({"n_epoch": 0}, "n_epoch=0 is no integer >= 1"),
         ({"batch_size": 0}, "batch_size=0 is no integer >= 1"),
         ({"patience": 0}, "patience=0 is no integer >= 1"),
+        ({"valid_queries": 0}, "valid_queries=0 is no integer >= 1"),
         ({"accumulate": 0}, "accumulate=0 is no integer >= 1"),
         ({"accumulate": 2.5}, "accumulate=2.5 is no integer >= 1"),
         ({"threads": 0}, "threads=0 is no integer in the allowed 1..1024"),
