@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from rechub_cli.config.node import Count, Node, Positive, refuse
 from rechub_cli.trainers.rules import (
     MAX_THREADS,
+    WHOLE,
     clip_rule,
     compile_rule,
     decay_rule,
@@ -46,7 +47,9 @@ class PairNegatives(Node):
 
     @model_validator(mode="after")
     def _no_idle_option(self) -> PairNegatives:
-        refuse(*sampler_rules(**self.model_dump()))
+        # Without a mode for the sampler there is no more to say than that.
+        if isinstance(self, ListNegatives) or self.sampler not in WHOLE:
+            refuse(*sampler_rules(**self.model_dump()))
         return self
 
 

@@ -101,7 +101,8 @@ class StagedTraining:
 
     def step(self) -> dict[str, float]:
         """One training step: the seconds of each stage."""
-        self.model.train()
+        if not self.model.training:  # the trainer's loop says it once an epoch
+            self.model.train()
         before, marks = self.loader.seconds, [now()]
         loss, self.rows = next(self.losses)
         loss.item()

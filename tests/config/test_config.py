@@ -184,6 +184,13 @@ def test_what_held_before_a_setting_does_not_overrule_it(tmp_path: Path) -> None
     assert load_config(tmp_path / "config.yaml") == config
 
 
+@pytest.mark.parametrize("mode", ["pointwise", "pairwise"])
+@pytest.mark.parametrize("sampler", ["auto", "full"])
+def test_a_sampler_of_another_mode_is_refused_for_that_alone(mode: str, sampler: str) -> None:
+    (found,) = problems(f"trainer={mode}", f"trainer.negatives.sampler={sampler}")
+    assert found.startswith("trainer.negatives.sampler: ") and "listwise mode only" in found, found
+
+
 def test_windows_need_a_causal_model() -> None:
     found = problems("model=mind", "trainer.samples=windows", "trainer.monitor=ndcg@7")
     assert [line.split(":")[0] for line in found] == ["trainer.samples", "trainer.monitor"]
