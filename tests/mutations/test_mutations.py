@@ -176,7 +176,7 @@ MUTATIONS = (
     ),
     Mutation(
         "sasrec", "mask of the paper's form", TRANSFORMER, "is_causal=bias is None",
-        "is_causal=False",
+        "is_causal=False", LAYERS,
     ),
     Mutation(
         "sasrec", "distance", TRANSFORMER, "apart.clamp(min=0), distance",
@@ -198,8 +198,8 @@ MUTATIONS = (
     ),
     Mutation(
         "sasrec", "dropout of attention", TRANSFORMER,
-        "dropout(torch.softmax(scores + bias, dim=-1))",
-        "torch.softmax(dropout(scores + bias), dim=-1)", LAYERS,
+        "dropout(torch.softmax(scores, dim=-1))",
+        "torch.softmax(dropout(scores), dim=-1)", LAYERS,
     ),
     Mutation(
         "sasrec", "distances at the last position", TRANSFORMER, "apart = at.unsqueeze(1) - ",
