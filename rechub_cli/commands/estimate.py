@@ -12,7 +12,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rechub_cli.commands.printout import print_choices, print_data
+from rechub_cli.commands.choices import chosen_optimizer, print_choices
+from rechub_cli.commands.printout import print_data
 from rechub_cli.commands.train import make_trainer
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.cost.memory import memory_limit, peak_bytes, state_factor, weight_bytes
@@ -85,7 +86,7 @@ def check_tables(config: RunConfig, data: MatchData, device: torch.device) -> No
     """Refuse weights that cannot be trained here before they are made."""
     with torch.device("meta"):
         weights = weight_bytes(make_model(config, data))
-    params = config.trainer.optimizer_params.model_dump()
+    params = chosen_optimizer(data, config.trainer)
     copies = 2 if params["name"] in LAZY else 3  # the weights, the best epoch's, the gradient
     factor = copies + state_factor(params)
     room = memory_limit(device) - (0 if device.type == "cuda" else peak_bytes())
@@ -192,7 +193,7 @@ def print_estimate(
     rows = (
         ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
         ("weights", _size(weight_bytes(model))),
-        (f"optimizer state ({options.optimizer_params.name})", _size(cost.state)),
+        ("optimizer state", _size(cost.state)),
         ("gradients", _size(cost.gradients)),
         ("activations and batch", f"{_size(cost.activations)} kept for the gradient, at most"),
         ("process at its peak", f"{_size(peak_bytes())}; there are {_size(limit)}"),

@@ -15,13 +15,8 @@ from rechub_cli.commands.tables import (
     shown_metrics,
 )
 from rechub_cli.config.schema import RunConfig
-from rechub_cli.config.trainer_schema import TrainerUnion
 from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.evaluation.unseen import seen_targets
-from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.models.matching.causal import CausalModel
-from rechub_cli.trainers.loading import training_samples
-from rechub_cli.trainers.options import NegativeOptions, choose_sampler, most_validated
 from rechub_cli.trainers.sanity import RunWarning
 
 MANY_SEEN = 0.01
@@ -55,35 +50,6 @@ def print_data(console: Console, data: MatchData, *, mask_seen: bool) -> None:
     ):
         console.print(f"{side} features: {', '.join(f.name for f in features)}")
     console.print(f"density: {data.events_per_item:,.0f} training events an item")
-
-
-def print_choices(
-    console: Console, data: MatchData, model: MatchingModel, options: TrainerUnion
-) -> None:
-    """What of training follows from the data: negatives of a large catalogue, samples, queries."""
-    num_items = len(data.trained_items)
-    negatives = NegativeOptions(**options.negatives.model_dump())
-    chosen = choose_sampler(negatives, num_items=num_items)
-    if negatives.sampler == "auto" and chosen.sampler != "full":
-        console.print(
-            f"negatives: {chosen.num_negatives:,} {chosen.sampler} ones a step, of {num_items:,} "
-            "items; trainer.negatives.sampler=full compares with all of them, and takes longer"
-        )
-    asked, most = len(data.split.valid), most_validated(options.valid_queries)
-    if asked > most:
-        console.print(
-            f"validation: {most:,} of {asked:,} queries pick the best epoch, and the final figures "
-            "are of all; trainer.valid_queries sets how many"
-        )
-    if not isinstance(model, CausalModel):
-        return
-    if training_samples(data, model, options.samples) == "windows":
-        console.print("samples: windows, every position a target")
-    else:
-        console.print(
-            f"samples: prefixes, a row a target, with {data.mean_history:,.0f} items before it "
-            "on average"
-        )
 
 
 def _share(part: int, whole: int) -> str:

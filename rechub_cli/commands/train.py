@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from rechub_cli.commands.printout import print_choices, print_data, print_files, print_result
+from rechub_cli.commands.choices import print_choices
+from rechub_cli.commands.printout import print_data, print_files, print_result
 from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.data.dataset import HELD_OUT, MatchData

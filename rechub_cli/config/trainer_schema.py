@@ -22,7 +22,7 @@ from rechub_cli.trainers.rules import (
 
 
 class OptimizerParams(Node):
-    name: Literal["adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad"]
+    name: Literal["auto", "adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad"]
     lr: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
 

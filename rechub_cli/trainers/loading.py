@@ -48,6 +48,15 @@ def check_samples(model: MatchingModel, samples: str) -> None:
         )
 
 
+def check_own_batches(**given: bool) -> None:
+    """Raise ConfigError for options that are given, and of batches that a DataLoader has made."""
+    if idle := [name for name, said in given.items() if said]:
+        raise ConfigError(
+            f"{', '.join(idle)}: ignored for a DataLoader, whose batches are its own (see README): "
+            "leave out, or give data of load_interactions"
+        )
+
+
 def training_loader(
     data: MatchData, model: MatchingModel, *, samples: str, batch_size: int | None, seed: int
 ) -> TrainLoader | WindowLoader:

@@ -11,12 +11,11 @@ import torch
 
 from rechub_cli.checks import check, check_kind, check_known
 from rechub_cli.data.dataset import MatchData
-from rechub_cli.errors import ConfigError
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
 from rechub_cli.trainers.device import choose_matmul, pick_device
-from rechub_cli.trainers.loading import check_samples
+from rechub_cli.trainers.loading import check_own_batches, check_samples
 from rechub_cli.trainers.options import (
     DEFAULT_LOSS,
     DEFAULT_NEGATIVES,
@@ -24,6 +23,7 @@ from rechub_cli.trainers.options import (
     NegativeOptions,
     StepOptions,
     check_together,
+    choose_optimizer,
     most_validated,
     parse_mode,
 )
@@ -40,7 +40,7 @@ class MatchTrainer:
     """Trains a matching model and keeps the best epoch.
 
     model: a MatchingModel. mode: 0 or pointwise, 1 or pairwise, 2 or listwise.
-    optimizer_params: ``{"name", "lr", "weight_decay"}``. n_epoch: most epochs, >= 1.
+    optimizer_params: ``{"name", "lr", "weight_decay"}``, see choose_optimizer. n_epoch: >= 1.
     loss: LossOptions; None: bce, bpr or softmax, by the mode.
     negatives: NegativeOptions, batch_size: see batch_rows, and samples: auto, windows or prefixes,
         see training_samples, all for data of ``load_interactions``.
@@ -91,12 +91,13 @@ class MatchTrainer:
         self.clip_norm, self.accumulate, self.seed = clip_norm, accumulate, seed
         self.mask_seen, self.valid_queries, self.negatives = mask_seen, valid_queries, negatives
         self.optimizer_params = dict(optimizer_params or {"lr": 1e-3})
-        self.optimizer = str(self.optimizer_params.get("name", "adam"))
+        self.optimizer = str(self.optimizer_params.get("name", "auto"))
         check(self, *loop_rules(vars(self)), clip_rule(self.optimizer, clip_norm))
         self.top_k = tuple(top_k)
         check_samples(model, samples)
         self.loss = loss or DEFAULT_LOSS[self.mode]
-        check_together(self.mode, self.loss, negatives or DEFAULT_NEGATIVES[self.mode])
+        self.drawing = negatives or DEFAULT_NEGATIVES[self.mode]
+        check_together(self.mode, self.loss, self.drawing)
         if threads is not None:
             torch.set_num_threads(threads)
         choose_matmul()
@@ -132,7 +133,12 @@ class MatchTrainer:
         self.warnings, self.history, self.figures = watch.warnings, [], {}
         updates = build_updates(
             self.model,
-            self.optimizer_params,
+            choose_optimizer(
+                self.optimizer_params,
+                self.drawing,
+                num_items=len(train.trained_items) if isinstance(train, MatchData) else 0,
+                clip_norm=self.clip_norm,
+            ),
             watch.gradients,
             schedule=self.schedule,
             warmup_steps=self.warmup_steps,
@@ -224,24 +230,18 @@ class MatchTrainer:
     def _steps(self, train: MatchData | Iterable[Any]) -> Steps:
         towers = Towers(self.model, self.step_options)
         if not isinstance(train, MatchData):
-            own = {
-                "negatives": self.negatives is not None,
-                "batch_size": self.batch_size is not None,
-                "samples": self.samples != "auto",
-            }
-            if idle := [name for name, given in own.items() if given]:
-                raise ConfigError(
-                    f"{', '.join(idle)}: ignored for a DataLoader, whose batches are its own (see "
-                    "README): leave out, or give data of load_interactions"
-                )
+            check_own_batches(
+                negatives=self.negatives is not None,
+                batch_size=self.batch_size is not None,
+                samples=self.samples != "auto",
+            )
             return row_steps(train, towers, mode=self.mode, loss=self.loss, device=self.device)
-        negatives = self.negatives or DEFAULT_NEGATIVES[self.mode]
-        check(negatives, lazy_sampler_rule(self.optimizer, negatives.sampler))
+        check(self.drawing, lazy_sampler_rule(self.optimizer, self.drawing.sampler))
         return catalogue_steps(
             train,
             towers,
             loss=self.loss,
-            negatives=negatives,
+            negatives=self.drawing,
             batch_size=self.batch_size,
             samples=self.samples,
             device=self.device,

@@ -27,7 +27,8 @@ SCHEDULES = ("constant", "linear", "cosine")
 def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.Optimizer:
     """An optimizer whose weight decay spares biases, norms and other vectors.
 
-    params: ``lr`` >= 0, ``weight_decay`` >= 0 (default 0), ``name`` of OPTIMIZERS (default adam).
+    params: ``lr`` >= 0, ``weight_decay`` >= 0 (default 0), ``name`` of OPTIMIZERS (default adam,
+        as is auto where choose_optimizer was not asked).
     ``lazy_adam``: Adam, but a row of an embedding table that a step does not look up keeps its
         value and its moments, where Adam would go on by its momentum. ``rowwise_adagrad``:
         Adagrad with one accumulator a row of a table, the mean square of the row's gradient
@@ -69,7 +70,7 @@ def _settings(
         (not (is_number(weight_decay) and weight_decay >= 0), "weight_decay|is no number >= 0"),
     )
     check({"weight_decay": weight_decay}, decay_rule(name, weight_decay))
-    return name, lr, weight_decay
+    return "adam" if name == "auto" else name, lr, weight_decay
 
 
 class RowwiseAdagrad(torch.optim.Optimizer):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rechub_cli.checks import check, check_known
 from rechub_cli.errors import ConfigError
@@ -120,11 +122,35 @@ MOST_VALIDATED = 50_000
 MOST_COMPARED, AUTO_NEGATIVES = 16_384, 2048
 """Of sampler=auto: items of a catalogue that is compared whole, and what is drawn of a larger one.
 On Amazon Beauty (12,101 items) as many uniform negatives rank as well (recipes/TRIALS.md)."""
+MOST_UPDATED = 100_000
+"""Trained items that optimizer auto updates at every step, at most: there Adam's pass over all is a
+fourth of a step (YoutubeDNN, width 128, 2,048 negatives: 82 ms, and 63 by lazy_adam), and it grows
+(of 400,000 items 123 and 57)."""
 
 
 def most_validated(valid_queries: int | None) -> int:
     """Validation queries that pick the best epoch, at most. valid_queries: the option."""
     return MOST_VALIDATED if valid_queries is None else valid_queries
+
+
+def choose_optimizer(
+    params: Mapping[str, Any],
+    negatives: NegativeOptions,
+    *,
+    num_items: int,
+    clip_norm: float | None,
+) -> dict[str, Any]:
+    """params, as of build_optimizer; name auto, or none, becomes adam or lazy_adam.
+
+    lazy_adam: where a step looks up a part of more than MOST_UPDATED trained items, and neither
+    decay nor clipping asks for all rows.
+    """
+    name = params.get("name", "auto")
+    if name == "auto":
+        drawn = choose_sampler(negatives, num_items=num_items).sampler != "full"
+        whole = params.get("weight_decay", 0) or clip_norm is not None
+        name = "lazy_adam" if drawn and num_items > MOST_UPDATED and not whole else "adam"
+    return {**params, "name": name}
 
 
 def choose_sampler(options: NegativeOptions, *, num_items: int) -> NegativeOptions:

@@ -23,7 +23,7 @@ DRAWN = ("uniform", "popularity", "mixed", "hard")
 """Those of which ``num_negatives`` says how many."""
 LOGQ = ("none", "negatives", "both", "weighted")
 EXCLUDE = ("auto", "none", "seen", "known")
-OPTIMIZERS = ("adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad")
+OPTIMIZERS = ("auto", "adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad")
 PRECISIONS = ("fp32", "bf16")
 SAMPLES = ("auto", "windows", "prefixes")
 LAZY = OPTIMIZERS[-2:]

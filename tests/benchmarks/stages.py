@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from rechub_cli.commands.choices import chosen_optimizer
 from rechub_cli.commands.train import make_trainer
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.cost.steps import spread_batches
@@ -65,7 +66,7 @@ class StagedTraining:
         self.data, self.model = data, make_model(config, data)
         trainer = make_trainer(config, self.model, run_dir=None, reporter=Reporter())
         assert trainer.negatives is not None
-        self.optimizer = build_optimizer(self.model, trainer.optimizer_params)
+        self.optimizer = build_optimizer(self.model, chosen_optimizer(data, config.trainer))
         self.steps = catalogue_steps(
             self._with_timed_loaders(),
             Towers(self.model, trainer.step_options),

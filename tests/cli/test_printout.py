@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from rechub_cli.commands import check
-from rechub_cli.commands.printout import print_choices
+from rechub_cli.commands.choices import print_choices
 from rechub_cli.data.dataset import MatchData
 from tests.benchmarks.synthetic import shipped
 from tests.contract.conftest import make_model
@@ -37,6 +37,28 @@ def test_a_validation_of_some_queries_is_told(asked: str, tiny: MatchData) -> No
         print_choices(console, tiny, make_model("dssm", tiny), options)
     told = f"validation: 5 of {len(tiny.split.valid)} queries pick the best epoch"
     assert (told in said.get()) == (asked == "5")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ((), True),
+        (("trainer.negatives.sampler=full",), False),
+        (("trainer.optimizer_params.name=lazy_adam",), False),
+        (("trainer.clip_norm=1",), False),
+    ],
+)
+def test_a_lazy_optimizer_of_auto_is_told(
+    words: tuple[str, ...], told: bool, tiny: MatchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = ("trainer.negatives.sampler=uniform", "trainer.negatives.num_negatives=4")
+    monkeypatch.setattr("rechub_cli.trainers.options.MOST_UPDATED", 1)
+    console = Console(width=1000)
+    words = words if "trainer.negatives.sampler=full" in words else (*drawn, *words)
+    with console.capture() as said:
+        options = shipped("model=dssm", *words).trainer
+        print_choices(console, tiny, make_model("dssm", tiny), options)
+    assert ("optimizer: lazy_adam, which" in said.get()) == told
 
 
 @pytest.mark.parametrize("most", [1, 1000])

@@ -21,7 +21,7 @@ from tests.cost.conftest import MakeConfig
 ROWS = (
     "parameters",
     "weights",
-    "optimizer state (adam)",
+    "optimizer state",
     "gradients",
     "activations and batch",
     "process at its peak",

@@ -233,6 +233,15 @@ MUTATIONS = (
     ),
     Mutation("gru4rec", "temperature", BASE, *SCORES, CONTRACT),
     Mutation(
+        "optimizer", "auto with clipping", "trainers/options.py", " or clip_norm is not None", "",
+        "tests/trainers/test_optimizers.py",
+    ),
+    Mutation(
+        "validation", "all queries", "trainers/match_trainer.py",
+        "with_fewer_queries(most_validated(self.valid_queries))", "with_fewer_queries(10**9)",
+        "tests/trainers/test_match_trainer.py",
+    ),
+    Mutation(
         "gru4rec", "residual is lost", "layers/gru.py", "out + self.residual(items)", "out",
         "tests/layers",
     ),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.testing import assert_close
 
+from rechub_cli import DSSM, SparseFeature
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
-from rechub_cli.trainers.options import NegativeOptions
+from rechub_cli.trainers.options import MOST_UPDATED, NegativeOptions, choose_optimizer
 from rechub_cli.trainers.rules import LAZY
 from tests.contract.conftest import make_model
 
@@ -142,6 +145,64 @@ def test_models_learn_by_it(model: str, name: str, tiny: MatchData) -> None:
     )
     history = trainer.fit(tiny)
     assert history[-1].loss < 0.8 * history[0].loss
+
+
+UNIFORM, MANY = NegativeOptions("uniform", 8), MOST_UPDATED + 1
+
+
+@pytest.mark.parametrize(
+    ("params", "negatives", "num_items", "clip_norm", "name"),
+    [
+        ({"name": "auto"}, UNIFORM, MANY, None, "lazy_adam"),
+        ({}, UNIFORM, MANY, None, "lazy_adam"),
+        ({"name": "auto"}, NegativeOptions("auto"), MANY, None, "lazy_adam"),
+        ({"name": "auto"}, NegativeOptions("in_batch"), MANY, None, "lazy_adam"),
+        ({"name": "auto"}, UNIFORM, MOST_UPDATED, None, "adam"),
+        ({"name": "auto"}, NegativeOptions("full"), MANY, None, "adam"),
+        ({"name": "auto"}, UNIFORM, MANY, 1.0, "adam"),
+        ({"name": "auto", "weight_decay": 0.1}, UNIFORM, MANY, None, "adam"),
+        ({"name": "adam"}, UNIFORM, MANY, None, "adam"),
+        ({"name": "sgd"}, UNIFORM, MANY, None, "sgd"),
+    ],
+)
+def test_auto_is_lazy_where_many_items_are_not_looked_up(
+    params: dict[str, Any],
+    negatives: NegativeOptions,
+    num_items: int,
+    clip_norm: float | None,
+    name: str,
+) -> None:
+    given = {"lr": 0.1, **params}
+    found = choose_optimizer(given, negatives, num_items=num_items, clip_norm=clip_norm)
+    assert found == {**given, "name": name}
+
+
+@pytest.mark.parametrize("most", [1, 1000])
+@pytest.mark.parametrize("params", [{"lr": 0.02}, {"lr": 0.02, "name": "auto"}])
+def test_training_follows_auto(
+    params: dict[str, Any], most: int, tiny: MatchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its weights are those of the optimizer that it stands for."""
+    monkeypatch.setattr("rechub_cli.trainers.options.MOST_UPDATED", most)
+    named = {"lr": 0.02, "name": "lazy_adam" if most == 1 else "adam"}
+    found = []
+    for given in (params, named):
+        model = make_model("dssm", tiny)
+        MatchTrainer(model, "pairwise", given, 2, batch_size=16, negatives=UNIFORM).fit(tiny)
+        found.append(model.state_dict())
+        assert all(m.sparse == (most == 1) for m in model.modules() if isinstance(m, nn.Embedding))
+    for name, tensor in found[0].items():
+        assert torch.equal(tensor, found[1][name]), name
+
+
+def test_a_loader_s_rows_are_trained_by_adam(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rechub_cli.trainers.options.MOST_UPDATED", 1)
+    user, item = ([SparseFeature(name, vocab_size=9, embed_dim=4)] for name in "ui")
+    tower = {"dims": [4]}
+    model = DSSM(user, item, user_params=tower, item_params=tower)
+    rows = {"u": torch.arange(8), "i": torch.arange(8)}
+    MatchTrainer(model, "pairwise", n_epoch=1).fit([(rows, torch.ones(8))])
+    assert not any(m.sparse for m in model.modules() if isinstance(m, nn.Embedding))
 
 
 def test_what_a_lazy_optimizer_cannot_do_is_refused(tiny: MatchData) -> None:
