@@ -1,16 +1,17 @@
-"""What of training follows from the data."""
+"""What of training follows from the data and the machine."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from rich.console import Console
 
 from rechub_cli.config.trainer_schema import TrainerUnion
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
-from rechub_cli.trainers.loading import training_samples
+from rechub_cli.trainers.loading import batch_rows, training_samples
 from rechub_cli.trainers.options import (
     NegativeOptions,
     choose_optimizer,
@@ -19,45 +20,64 @@ from rechub_cli.trainers.options import (
 )
 
 
-def chosen_optimizer(data: MatchData, options: TrainerUnion) -> dict[str, Any]:
+def chosen_optimizer(
+    data: MatchData, options: TrainerUnion, device: torch.device
+) -> dict[str, Any]:
     """The run's optimizer_params, whose name is no longer auto."""
     return choose_optimizer(
         options.optimizer_params.model_dump(),
         NegativeOptions(**options.negatives.model_dump()),
         num_items=len(data.trained_items),
         clip_norm=options.clip_norm,
+        on_cpu=device.type == "cpu",
     )
 
 
+def choices(
+    data: MatchData, model: MatchingModel, options: TrainerUnion, device: torch.device
+) -> dict[str, Any]:
+    """What auto and null of the group ``trainer`` stand for in this run, as run.json has it."""
+    causal = isinstance(model, CausalModel)
+    negatives = choose_sampler(
+        NegativeOptions(**options.negatives.model_dump()), num_items=len(data.trained_items)
+    )
+    return {
+        "sampler": negatives.sampler,
+        "num_negatives": negatives.num_negatives,
+        "optimizer": chosen_optimizer(data, options, device)["name"],
+        "samples": training_samples(data, model, options.samples) if causal else None,
+        "batch_size": batch_rows(data, model, options.batch_size, options.samples),
+        "valid_queries": min(len(data.split.valid), most_validated(options.valid_queries)),
+    }
+
+
 def print_choices(
-    console: Console, data: MatchData, model: MatchingModel, options: TrainerUnion
+    console: Console, data: MatchData, options: TrainerUnion, chosen: dict[str, Any]
 ) -> None:
-    """Say what is not as it would be for smaller data, and which samples a causal model reads."""
-    num_items = len(data.trained_items)
-    negatives = NegativeOptions(**options.negatives.model_dump())
-    chosen = choose_sampler(negatives, num_items=num_items)
-    if negatives.sampler == "auto" and chosen.sampler != "full":
+    """Say what is not as it would be for smaller data, and which samples a causal model reads.
+
+    chosen: of ``choices``.
+    """
+    num_items, asked = len(data.trained_items), len(data.split.valid)
+    if options.negatives.sampler == "auto" and chosen["sampler"] != "full":
         console.print(
-            f"negatives: {chosen.num_negatives:,} {chosen.sampler} ones a step, of {num_items:,} "
-            "items; trainer.negatives.sampler=full compares with all of them, and takes longer"
+            f"negatives: {chosen['num_negatives']:,} {chosen['sampler']} ones a step, of "
+            f"{num_items:,} items; trainer.negatives.sampler=full compares with all of them, and "
+            "takes longer"
         )
-    optimizer = chosen_optimizer(data, options)["name"]
-    if optimizer not in (options.optimizer_params.name, "adam"):
+    if chosen["optimizer"] not in (options.optimizer_params.name, "adam"):
         console.print(
-            f"optimizer: {optimizer}, which leaves items alone that a step does not look up; "
-            f"trainer.optimizer_params.name=adam updates all {num_items:,} at every step"
+            f"optimizer: {chosen['optimizer']}, which leaves items alone that a step does not look "
+            f"up; trainer.optimizer_params.name=adam updates all {num_items:,} at every step"
         )
-    asked, most = len(data.split.valid), most_validated(options.valid_queries)
-    if asked > most:
+    if chosen["valid_queries"] < asked:
         console.print(
-            f"validation: {most:,} of {asked:,} queries pick the best epoch, and the final figures "
-            "are of all; trainer.valid_queries sets how many"
+            f"validation: {chosen['valid_queries']:,} of {asked:,} queries pick the best epoch, "
+            "and the final figures are of all; trainer.valid_queries sets how many"
         )
-    if not isinstance(model, CausalModel):
-        return
-    if training_samples(data, model, options.samples) == "windows":
+    if chosen["samples"] == "windows":
         console.print("samples: windows, every position a target")
-    else:
+    elif chosen["samples"] == "prefixes":
         console.print(
             f"samples: prefixes, a row a target, with {data.mean_history:,.0f} items before it "
             "on average"

@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from rechub_cli.commands.choices import chosen_optimizer, print_choices
+from rechub_cli.commands.choices import choices, chosen_optimizer, print_choices
 from rechub_cli.commands.printout import print_data
 from rechub_cli.commands.train import make_trainer
 from rechub_cli.config.schema import RunConfig, TowersExport
@@ -75,18 +75,22 @@ def run(config: RunConfig, scratch: Path) -> None:
     print_data(console, data, mask_seen=config.evaluation.mask_seen)
     check_tables(config, data, device)
     model = make_model(config, data)
-    print_choices(console, data, model, options)
+    chosen = choices(data, model, options, device)
+    print_choices(console, data, options, chosen)
     check_batch(config, model, data, device)
     cost = step_cost(config, model, data)
     seconds = other_seconds(config, model, data, scratch, load=load)
-    print_estimate(console, config, model, cost, seconds, limit=memory_limit(device))
+    limit = memory_limit(device)
+    print_estimate(
+        console, config, model, cost, seconds, limit=limit, optimizer=chosen["optimizer"]
+    )
 
 
 def check_tables(config: RunConfig, data: MatchData, device: torch.device) -> None:
     """Refuse weights that cannot be trained here before they are made."""
     with torch.device("meta"):
         weights = weight_bytes(make_model(config, data))
-    params = chosen_optimizer(data, config.trainer)
+    params = chosen_optimizer(data, config.trainer, device)
     copies = 2 if params["name"] in LAZY else 3  # the weights, the best epoch's, the gradient
     factor = copies + state_factor(params)
     room = memory_limit(device) - (0 if device.type == "cuda" else peak_bytes())
@@ -156,9 +160,12 @@ def other_seconds(
     valid, test = len(data.split.valid), len(data.split.test)
     asked = min(valid, most_validated(config.trainer.valid_queries))
     model_cost = ranking_cost(
-        lambda few: evaluate_model(model, few, split="valid", top_k=top_k, mask_seen=mask), data
+        lambda few, split: evaluate_model(model, few, split=split, top_k=top_k, mask_seen=mask),
+        data,
     )
-    baselines = ranking_cost(lambda few: baseline_metrics(few, top_k=top_k, mask_seen=mask), data)
+    baselines = ranking_cost(
+        lambda few, split: baseline_metrics(few, top_k=top_k, mask_seen=mask, splits=[split]), data
+    )
     start = time.perf_counter()
     if isinstance(config.export, TowersExport):
         marks = fingerprint(config, data)
@@ -170,7 +177,7 @@ def other_seconds(
         load,
         model_cost.seconds(asked),
         model_cost.seconds(valid) + model_cost.seconds(test),
-        baselines.seconds(max(valid, test)),
+        baselines.seconds(valid + test),
         time.perf_counter() - start,
     )
 
@@ -183,6 +190,7 @@ def print_estimate(
     seconds: Seconds,
     *,
     limit: int,
+    optimizer: str,
 ) -> None:
     """The table: parameters, memory, time of a step, an epoch and the run."""
     options = config.trainer
@@ -193,7 +201,7 @@ def print_estimate(
     rows = (
         ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
         ("weights", _size(weight_bytes(model))),
-        ("optimizer state", _size(cost.state)),
+        (f"optimizer state ({optimizer})", _size(cost.state)),
         ("gradients", _size(cost.gradients)),
         ("activations and batch", f"{_size(cost.activations)} kept for the gradient, at most"),
         ("process at its peak", f"{_size(peak_bytes())}; there are {_size(limit)}"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rechub_cli.commands.choices import print_choices
+from rechub_cli.commands.choices import choices, print_choices
 from rechub_cli.commands.printout import print_data, print_files, print_result
 from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
@@ -59,13 +59,14 @@ def run(
     started = time.perf_counter()
     console = result_console()
     step = StepOptions(config.trainer.precision, config.trainer.compile)
-    pick_device(config.trainer.device, step)  # refused before anything is read or written
+    device = pick_device(config.trainer.device, step)  # or refused, before anything is read
     torch.set_num_threads(config.trainer.threads)
     data, world = load_data(config)
     model = make_model(config, data)
     start_run(run_dir, config, overrides)
     print_data(console, data, mask_seen=config.evaluation.mask_seen)
-    print_choices(console, data, model, config.trainer)
+    chosen = choices(data, model, config.trainer, device)
+    print_choices(console, data, config.trainer, chosen)
     trainer, epochs = fit(config, model, data, run_dir)
     seconds = time.perf_counter() - started
     metrics = measure(config, trainer, data, world)
@@ -79,6 +80,7 @@ def run(
         "fingerprint": fingerprint(config, data),
         "recipe": None if verdict is None else asdict(verdict),
         "parity": None,
+        "chosen": chosen,
         "sanity": trainer.figures | target_shares(data),
         "warnings": [asdict(warning) for warning in warnings],
         "measured": {"epochs": len(epochs), "train_seconds": round(seconds, 2), **usage(started)},

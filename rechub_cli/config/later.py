@@ -36,7 +36,7 @@ MLP_MODELS = ("dssm", "youtube_dnn", "mind", "comirec_dr", "comirec_sa")
 LATER = (
     Later("trainer", "precision", "fp32"),
     Later("trainer", "compile", False),
-    Later("trainer", "valid_queries", None),
+    Later("trainer", "valid_queries", None),  # then all queries were used
     Later("trainer", "samples", "auto"),  # then windows of causal models, of sparse data too
     Later("model", "positions", "end", names=("sasrec",)),
     Later("model", "attention_dropout", 0.0, names=("sasrec",)),

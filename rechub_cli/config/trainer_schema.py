@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -10,6 +10,7 @@ from rechub_cli.config.node import Count, Node, Positive, refuse
 from rechub_cli.trainers.rules import (
     MAX_THREADS,
     WHOLE,
+    WHOLE_ELSEWHERE,
     clip_rule,
     compile_rule,
     decay_rule,
@@ -38,8 +39,9 @@ class ScheduleConfig(Node):
 
 
 class PairNegatives(Node):
-    """Negatives of the point-wise and pair-wise modes."""
+    """Negatives of the point-wise and pair-wise modes. whole: may they be the whole catalogue?"""
 
+    whole: ClassVar[bool] = False
     sampler: Literal["auto", "full", "uniform", "popularity", "in_batch", "mixed", "hard"]
     num_negatives: Positive | None
     alpha: Annotated[float, Field(ge=0)] | None
@@ -47,13 +49,14 @@ class PairNegatives(Node):
 
     @model_validator(mode="after")
     def _no_idle_option(self) -> PairNegatives:
-        # Without a mode for the sampler there is no more to say than that.
-        if isinstance(self, ListNegatives) or self.sampler not in WHOLE:
-            refuse(*sampler_rules(**self.model_dump()))
+        if self.sampler in WHOLE and not self.whole:
+            refuse((True, WHOLE_ELSEWHERE))
+        refuse(*sampler_rules(**self.model_dump()))
         return self
 
 
 class ListNegatives(PairNegatives):
+    whole: ClassVar[bool] = True
     logq: Literal["none", "negatives", "both", "weighted"] | None
     exclude: Literal["auto", "none", "seen", "known"]
 

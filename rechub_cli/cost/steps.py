@@ -178,25 +178,26 @@ class RankingCost:
     each: float
 
     def seconds(self, queries: int) -> float:
-        return self.first + self.each * max(queries - 1, 0)
+        return self.first + self.each * (queries - 1) if queries else 0.0
 
 
-def ranking_cost(measure: Callable[[MatchData], object], data: MatchData) -> RankingCost:
+def ranking_cost(measure: Callable[[MatchData, str], object], data: MatchData) -> RankingCost:
     """From one query and one block of them.
 
-    measure: ranks queries of the data that it is handed.
+    measure: ranks the queries that the data which it is handed have of the split that it is told.
     """
-    total = max(len(data.split.valid), len(data.split.test))
-    block = min(total, max(2, block_rows(len(data.catalogue))))
-    measure(data.with_fewer_queries(1))  # warm-up
-    alone = _seconds(measure, data.with_fewer_queries(1))
+    valid, test = len(data.split.valid), len(data.split.test)
+    split = "valid" if valid >= test else "test"
+    block = min(max(valid, test), max(2, block_rows(len(data.catalogue))))
+
+    def seconds(queries: int) -> float:
+        few = data.with_fewer_queries(queries)
+        start = time.perf_counter()
+        measure(few, split)
+        return time.perf_counter() - start
+
+    seconds(1)  # warm-up
+    alone = seconds(1)
     if block <= 1:
         return RankingCost(alone, 0.0)
-    together = _seconds(measure, data.with_fewer_queries(block))
-    return RankingCost(alone, max(together - alone, 0.0) / (block - 1))
-
-
-def _seconds(measure: Callable[[MatchData], object], data: MatchData) -> float:
-    start = time.perf_counter()
-    measure(data)
-    return time.perf_counter() - start
+    return RankingCost(alone, max(seconds(block) - alone, 0.0) / (block - 1))

@@ -155,8 +155,12 @@ class MatchData:
 
     def with_fewer_queries(self, most: int) -> MatchData:
         """The same data with at most so many queries a split, spread over all of them."""
-        fewer = copy.copy(self)  # shares what is cached: none of it follows from the queries
         valid, test = self.split.valid.spread(most), self.split.test.spread(most)
+        if valid is self.split.valid and test is self.split.test:
+            return self
+        # What is cached follows from no query. The largest are made now: the copy shares them.
+        _ = self.gather, self.candidates
+        fewer = copy.copy(self)
         fewer.split = replace(self.split, valid=valid, test=test)
         return fewer
 

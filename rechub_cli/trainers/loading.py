@@ -12,6 +12,7 @@ from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.causal import CausalModel
 from rechub_cli.models.matching.sparsity import is_sparse
+from rechub_cli.trainers.options import NegativeOptions
 from rechub_cli.trainers.rules import SAMPLES
 
 ROWS, PREFIXES = 512, 256
@@ -48,9 +49,13 @@ def check_samples(model: MatchingModel, samples: str) -> None:
         )
 
 
-def check_own_batches(**given: bool) -> None:
-    """Raise ConfigError for options that are given, and of batches that a DataLoader has made."""
-    if idle := [name for name, said in given.items() if said]:
+def check_own_batches(
+    negatives: NegativeOptions | None, batch_size: int | None, samples: str
+) -> None:
+    """Raise ConfigError for what is given of batches that a DataLoader makes itself."""
+    given = (negatives is not None, batch_size is not None, samples != "auto")
+    names = ("negatives", "batch_size", "samples")
+    if idle := [name for name, said in zip(names, given, strict=True) if said]:
         raise ConfigError(
             f"{', '.join(idle)}: ignored for a DataLoader, whose batches are its own (see README): "
             "leave out, or give data of load_interactions"

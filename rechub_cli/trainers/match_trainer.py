@@ -96,8 +96,8 @@ class MatchTrainer:
         self.top_k = tuple(top_k)
         check_samples(model, samples)
         self.loss = loss or DEFAULT_LOSS[self.mode]
-        self.drawing = negatives or DEFAULT_NEGATIVES[self.mode]
-        check_together(self.mode, self.loss, self.drawing)
+        self.negative_options = negatives or DEFAULT_NEGATIVES[self.mode]
+        check_together(self.mode, self.loss, self.negative_options)
         if threads is not None:
             torch.set_num_threads(threads)
         choose_matmul()
@@ -135,9 +135,10 @@ class MatchTrainer:
             self.model,
             choose_optimizer(
                 self.optimizer_params,
-                self.drawing,
+                self.negative_options,
                 num_items=len(train.trained_items) if isinstance(train, MatchData) else 0,
                 clip_norm=self.clip_norm,
+                on_cpu=self.device.type == "cpu",
             ),
             watch.gradients,
             schedule=self.schedule,
@@ -230,18 +231,16 @@ class MatchTrainer:
     def _steps(self, train: MatchData | Iterable[Any]) -> Steps:
         towers = Towers(self.model, self.step_options)
         if not isinstance(train, MatchData):
-            check_own_batches(
-                negatives=self.negatives is not None,
-                batch_size=self.batch_size is not None,
-                samples=self.samples != "auto",
-            )
+            check_own_batches(self.negatives, self.batch_size, self.samples)
             return row_steps(train, towers, mode=self.mode, loss=self.loss, device=self.device)
-        check(self.drawing, lazy_sampler_rule(self.optimizer, self.drawing.sampler))
+        check(
+            self.negative_options, lazy_sampler_rule(self.optimizer, self.negative_options.sampler)
+        )
         return catalogue_steps(
             train,
             towers,
             loss=self.loss,
-            negatives=self.drawing,
+            negatives=self.negative_options,
             batch_size=self.batch_size,
             samples=self.samples,
             device=self.device,

@@ -122,10 +122,10 @@ MOST_VALIDATED = 50_000
 MOST_COMPARED, AUTO_NEGATIVES = 16_384, 2048
 """Of sampler=auto: items of a catalogue that is compared whole, and what is drawn of a larger one.
 On Amazon Beauty (12,101 items) as many uniform negatives rank as well (recipes/TRIALS.md)."""
-MOST_UPDATED = 100_000
-"""Trained items that optimizer auto updates at every step, at most: there Adam's pass over all is a
-fourth of a step (YoutubeDNN, width 128, 2,048 negatives: 82 ms, and 63 by lazy_adam), and it grows
-(of 400,000 items 123 and 57)."""
+MOST_UPDATED = 250_000
+"""Trained items that optimizer auto updates at every step, at most. Steps of lazy_adam are faster
+from some 50,000 on (YoutubeDNN, width 128, 2,048 negatives, of 100,000 items: 63 ms for adam's 82;
+of 400,000: 57 for 123), but it may need more of them (Amazon Beauty: 23 epochs for 16)."""
 
 
 def most_validated(valid_queries: int | None) -> int:
@@ -139,17 +139,19 @@ def choose_optimizer(
     *,
     num_items: int,
     clip_norm: float | None,
+    on_cpu: bool,
 ) -> dict[str, Any]:
     """params, as of build_optimizer; name auto, or none, becomes adam or lazy_adam.
 
-    lazy_adam: where a step looks up a part of more than MOST_UPDATED trained items, and neither
-    decay nor clipping asks for all rows.
+    lazy_adam: where, on a CPU, a step looks up a part of more than MOST_UPDATED trained items, and
+    neither weight decay nor clip_norm asks for all rows. On a GPU a pass over all takes little.
     """
     name = params.get("name", "auto")
     if name == "auto":
         drawn = choose_sampler(negatives, num_items=num_items).sampler != "full"
         whole = params.get("weight_decay", 0) or clip_norm is not None
-        name = "lazy_adam" if drawn and num_items > MOST_UPDATED and not whole else "adam"
+        many = drawn and num_items > MOST_UPDATED
+        name = "lazy_adam" if many and on_cpu and not whole else "adam"
     return {**params, "name": name}
 
 

@@ -16,6 +16,10 @@ LOSSES = {"pointwise": ("bce", "gbce"), "pairwise": ("bpr", "bpr_max"), "listwis
 MODES = tuple(LOSSES)
 WHOLE = ("auto", "full")
 """Samplers that may compare with the whole catalogue; auto does where it is small."""
+WHOLE_ELSEWHERE = (
+    "sampler|works in listwise mode only: the softmax alone compares a positive with the whole "
+    "catalogue at once; allowed in the others: uniform, popularity, in_batch, mixed, hard"
+)
 SAMPLED = ("uniform", "popularity", "in_batch", "mixed", "hard")
 """Those that compare with a part of it."""
 SAMPLERS = (*WHOLE, *SAMPLED)
@@ -107,11 +111,7 @@ def loss_rule(mode: str, loss: str) -> Rule:
 def sampler_rule(mode: str, loss: str, sampler: str) -> Rule:
     """Which losses a sampler serves."""
     if sampler in WHOLE:
-        return (
-            mode != "listwise",
-            "sampler|works in listwise mode only: the softmax alone compares a positive with the "
-            f"whole catalogue at once; allowed in {mode}: {', '.join(SAMPLED)}",
-        )
+        return (mode != "listwise", WHOLE_ELSEWHERE)
     return (
         loss == "gbce" and sampler != "uniform",
         "sampler|does not go with loss=gbce, whose calibration is derived for uniform draws: use "
@@ -139,7 +139,7 @@ def lazy_sampler_rule(name: str, sampler: str) -> Rule:
     return (
         name in LAZY and sampler in WHOLE,
         f"sampler|may look up every item at every step, which optimizer_params.name={name} is not "
-        "for: use a sampler that draws, or name=adam",
+        "for: use a sampler that draws, or name=auto",
     )
 
 

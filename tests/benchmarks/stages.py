@@ -66,7 +66,9 @@ class StagedTraining:
         self.data, self.model = data, make_model(config, data)
         trainer = make_trainer(config, self.model, run_dir=None, reporter=Reporter())
         assert trainer.negatives is not None
-        self.optimizer = build_optimizer(self.model, chosen_optimizer(data, config.trainer))
+        self.optimizer = build_optimizer(
+            self.model, chosen_optimizer(data, config.trainer, trainer.device)
+        )
         self.steps = catalogue_steps(
             self._with_timed_loaders(),
             Towers(self.model, trainer.step_options),

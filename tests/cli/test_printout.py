@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from rich.console import Console
 
 from rechub_cli.commands import check
-from rechub_cli.commands.choices import print_choices
+from rechub_cli.commands.choices import choices, print_choices
+from rechub_cli.config.trainer_schema import TrainerUnion
 from rechub_cli.data.dataset import MatchData
 from tests.benchmarks.synthetic import shipped
 from tests.contract.conftest import make_model
@@ -29,14 +31,20 @@ def test_targets_seen_before_are_told(
     assert ("of test targets stand in their query's own history" in said) == told
 
 
+def said_of(data: MatchData, options: TrainerUnion, *, device: str = "cpu") -> str:
+    """What a DSSM's run on the data says of its choices."""
+    console = Console(width=1000)
+    chosen = choices(data, make_model("dssm", data), options, torch.device(device))
+    with console.capture() as said:
+        print_choices(console, data, options, chosen)
+    return said.get()
+
+
 @pytest.mark.parametrize("asked", ["5", "100000", "null"])
 def test_a_validation_of_some_queries_is_told(asked: str, tiny: MatchData) -> None:
-    console = Console(width=1000)
-    options = shipped("model=dssm", f"trainer.valid_queries={asked}").trainer
-    with console.capture() as said:
-        print_choices(console, tiny, make_model("dssm", tiny), options)
+    said = said_of(tiny, shipped("model=dssm", f"trainer.valid_queries={asked}").trainer)
     told = f"validation: 5 of {len(tiny.split.valid)} queries pick the best epoch"
-    assert (told in said.get()) == (asked == "5")
+    assert (told in said, "validation:" in said) == (asked == "5", asked == "5")
 
 
 @pytest.mark.parametrize(
@@ -53,12 +61,10 @@ def test_a_lazy_optimizer_of_auto_is_told(
 ) -> None:
     drawn = ("trainer.negatives.sampler=uniform", "trainer.negatives.num_negatives=4")
     monkeypatch.setattr("rechub_cli.trainers.options.MOST_UPDATED", 1)
-    console = Console(width=1000)
     words = words if "trainer.negatives.sampler=full" in words else (*drawn, *words)
-    with console.capture() as said:
-        options = shipped("model=dssm", *words).trainer
-        print_choices(console, tiny, make_model("dssm", tiny), options)
-    assert ("optimizer: lazy_adam, which" in said.get()) == told
+    options = shipped("model=dssm", *words).trainer
+    assert ("optimizer: lazy_adam, which" in said_of(tiny, options)) == told
+    assert "optimizer:" not in said_of(tiny, options, device="cuda")
 
 
 @pytest.mark.parametrize("most", [1, 1000])
@@ -66,12 +72,7 @@ def test_drawn_negatives_of_auto_are_told(
     most: int, tiny: MatchData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rechub_cli.trainers.options.MOST_COMPARED", most)
-    console = Console(width=1000)
-    with console.capture() as said:
-        print_choices(console, tiny, make_model("dssm", tiny), shipped("model=dssm").trainer)
+    said = said_of(tiny, shipped("model=dssm").trainer)
     expected = f"negatives: 2,048 uniform ones a step, of {len(tiny.trained_items)} items"
-    assert (expected in said.get()) == (most == 1)
-    named = shipped("model=dssm", "trainer.negatives.sampler=full").trainer
-    with console.capture() as said:
-        print_choices(console, tiny, make_model("dssm", tiny), named)
-    assert not said.get()
+    assert (expected in said) == (most == 1)
+    assert not said_of(tiny, shipped("model=dssm", "trainer.negatives.sampler=full").trainer)

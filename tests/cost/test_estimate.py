@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ from tests.cost.conftest import MakeConfig
 ROWS = (
     "parameters",
     "weights",
-    "optimizer state",
+    "optimizer state (adam)",
     "gradients",
     "activations and batch",
     "process at its peak",
@@ -86,7 +88,7 @@ def test_a_busy_machine_is_said(
     cost = steps.StepCost(steps_per_epoch=1, seconds=[1.0], cores=cores)
     seconds = estimate.Seconds(1.0, 1.0, 2.0, 1.0, 1.0)
     model = make_model(made, demo)
-    estimate.print_estimate(result_console(), made, model, cost, seconds, limit=1)
+    estimate.print_estimate(result_console(), made, model, cost, seconds, limit=1, optimizer="adam")
     assert ("this process 40% of one core" in capsys.readouterr().out) is busy
 
 
@@ -95,10 +97,13 @@ def test_an_epoch_validates_on_fewer_queries_than_the_end(
 ) -> None:
     monkeypatch.setattr(estimate, "ranking_cost", lambda measure, data: RankingCost(1.0, 0.5))
     made = config("model=youtube_dnn", "trainer.valid_queries=3", "export=none")
-    found = estimate.other_seconds(made, make_model(made, demo), demo, tmp_path, load=7.0)
-    valid, test = (1.0 + 0.5 * (len(demo.queries(split)) - 1) for split in ("valid", "test"))
-    assert (found.load, found.validation, found.final) == (7.0, 2.0, valid + test)
-    assert found.baselines == max(valid, test)
+    uneven = copy.copy(demo)
+    uneven.split = replace(demo.split, valid=demo.split.valid.spread(5))
+    test = len(demo.split.test)
+    found = estimate.other_seconds(made, make_model(made, demo), uneven, tmp_path, load=7.0)
+    assert (found.load, found.validation) == (7.0, 2.0)
+    assert found.final == 3.0 + 1.0 + 0.5 * (test - 1)
+    assert found.baselines == 1.0 + 0.5 * (test + 5 - 1)
 
 
 def limit_left(monkeypatch: pytest.MonkeyPatch, num_bytes: int) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -117,24 +119,30 @@ def test_the_memory_limit_is_the_smaller_one(
     assert memory_limit(torch.device("cpu")) > 2**28
 
 
-def ranking(clock: Clock) -> Callable[[MatchData], None]:
+def ranking(clock: Clock) -> Callable[[MatchData, str], None]:
     """Takes 2 s, and half a second a query."""
 
-    def measure(data: MatchData) -> None:
-        assert len(set(data.split.valid.user)) == len(data.split.valid)
-        clock.now += 2.0 + 0.5 * len(data.split.valid)
+    def measure(data: MatchData, split: str) -> None:
+        queries = data.queries(split)
+        assert len(set(queries.user)) == len(queries)
+        clock.now += 2.0 + 0.5 * len(queries)
 
     return measure
 
 
+@pytest.mark.parametrize("fewer", ["valid", "test", None])
 @pytest.mark.parametrize("rows", [1, 7, 10_000])
 def test_a_ranking_is_scaled_from_a_block(
-    rows: int, clock: Clock, demo: MatchData, monkeypatch: pytest.MonkeyPatch
+    rows: int, fewer: str | None, clock: Clock, demo: MatchData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(steps, "block_rows", lambda num_items: rows)
+    if fewer is not None:
+        demo = copy.copy(demo)
+        demo.split = replace(demo.split, **{fewer: demo.queries(fewer).spread(3)})
     before = demo.split
     cost = ranking_cost(ranking(clock), demo)
-    for queries in (1, 100, len(demo.split.valid)):
+    assert cost.seconds(0) == 0.0
+    for queries in (1, 100, 5000):
         assert cost.seconds(queries) == pytest.approx(2.0 + 0.5 * queries)
     assert demo.split is before
 

@@ -163,17 +163,19 @@ UNIFORM, MANY = NegativeOptions("uniform", 8), MOST_UPDATED + 1
         ({"name": "auto", "weight_decay": 0.1}, UNIFORM, MANY, None, "adam"),
         ({"name": "adam"}, UNIFORM, MANY, None, "adam"),
         ({"name": "sgd"}, UNIFORM, MANY, None, "sgd"),
+        ({"name": "auto"}, UNIFORM, MANY, "gpu", "adam"),
     ],
 )
 def test_auto_is_lazy_where_many_items_are_not_looked_up(
     params: dict[str, Any],
     negatives: NegativeOptions,
     num_items: int,
-    clip_norm: float | None,
+    clip_norm: float | str | None,
     name: str,
 ) -> None:
-    given = {"lr": 0.1, **params}
-    found = choose_optimizer(given, negatives, num_items=num_items, clip_norm=clip_norm)
+    given, on_cpu = {"lr": 0.1, **params}, clip_norm != "gpu"
+    clip = clip_norm if isinstance(clip_norm, float) else None
+    found = choose_optimizer(given, negatives, num_items=num_items, clip_norm=clip, on_cpu=on_cpu)
     assert found == {**given, "name": name}
 
 
