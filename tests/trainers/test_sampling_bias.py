@@ -150,21 +150,24 @@ def test_the_weighted_form_of_all_items_has_the_full_softmax_s_gradient() -> Non
     torch.testing.assert_close(one.grad, other.grad)
 
 
-def figures() -> dict[tuple[str, str, int], tuple[float, float]]:
-    """(logq, sampler, N) -> README's bias of the gradient, in 0..1, and of the value."""
+def readme_table(head: str) -> dict[tuple[str, str], tuple[float, float]]:
+    """(row, column) -> README's bias of the gradient, as a share, and of the value."""
     text = (ROOT / "README.md").read_text()
-    lines = text[text.index("| logq |") :].split("\n\n", 1)[0].splitlines()
-    head, _, *rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    lines = text[text.index(head) :].split("\n\n", 1)[0].splitlines()
+    columns, _, *rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
     found = {}
-    for logq, *cells in rows:
-        for column, cell in zip(head[1:], cells, strict=True):
-            kind, num = column.split()
+    for name, *cells in rows:
+        for column, cell in zip(columns[1:], cells, strict=True):
             gradient, value = cell.split("%, ")
-            found[logq, kind, int(num)] = float(gradient) / 100, float(value)
+            found[name, column] = float(gradient) / 100, float(value)
     return found
 
 
-FIGURES = figures()
+FIGURES = {
+    (logq, column.split()[0], int(column.split()[1])): found
+    for (logq, column), found in readme_table("| logq |").items()
+}
+PAIR_FIGURES = readme_table("| loss | popularity |")
 
 
 def test_every_form_and_sampler_has_its_figure() -> None:
@@ -202,6 +205,29 @@ def test_bpr_is_unbiased(num: int) -> None:
     assert_stated(found, gradient=0.0, value=0.0)
 
 
+def bce_over_all(num: int, beta: float = 1.0) -> Callable[[Tensor], Tensor]:
+    """What bce with ``num`` uniform negatives estimates."""
+
+    def exact(scores: Tensor) -> Tensor:
+        others = softplus(scores).masked_fill(OWN, 0.0).sum(1) * num / (ITEMS - 1)
+        return (beta * softplus(-scores[INDEX, TARGET]) + others).mean() / (1 + num)
+
+    return exact
+
+
+def test_pairs_have_a_figure_for_every_sampler_that_is_not_uniform() -> None:
+    assert set(PAIR_FIGURES) == {
+        (loss, kind) for loss in ("bce", "bpr") for kind in ("popularity", "in_batch", "mixed")
+    }
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIR_FIGURES)
+def test_pairs_are_as_biased_as_stated(name: str, kind: str) -> None:
+    gradient, value = PAIR_FIGURES[name, kind]
+    loss, exact = (bpr, of_all_items(bpr)) if name == "bpr" else (bce, bce_over_all(100))
+    assert_stated(bias_of(drawing(kind, 100), loss, exact=exact), gradient=gradient, value=value)
+
+
 @pytest.mark.parametrize("t", [0.0, 0.5, 1.0])
 def test_gbce_moves_from_a_heavy_positive_to_bce_over_the_catalogue(t: float) -> None:
     """k of I - 1: the negatives weigh alpha = k / (I - 1) of what they would, the positive beta.
@@ -212,11 +238,7 @@ def test_gbce_moves_from_a_heavy_positive_to_bce_over_the_catalogue(t: float) ->
     num = 100
     alpha, beta = num / (ITEMS - 1), gbce_beta(t, num_negatives=num, num_items=ITEMS)
 
-    def exact(scores: Tensor) -> Tensor:
-        all_negatives = softplus(scores).masked_fill(OWN, 0.0).sum(1)
-        return (beta * softplus(-scores[INDEX, TARGET]) + alpha * all_negatives).mean() / (1 + num)
-
-    found = bias_of(drawing("uniform", num), partial(bce, beta=beta), exact=exact)
+    found = bias_of(drawing("uniform", num), partial(bce, beta=beta), exact=bce_over_all(num, beta))
     assert_stated(found, gradient=0.0, value=0.0)
     assert beta / alpha == pytest.approx(1 + (1 - t) * (1 / alpha - 1))
 
