@@ -1,16 +1,16 @@
 """Model names to models. A model is one Python file and one YAML file of the same stem.
 
-Other packages add models through entry points of the group ``rechub.models``, each a ModelEntry.
+Other packages add models through entry points, see ``plugins``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 from rechub_cli.checks import check_known
+from rechub_cli.config.node import Node
 from rechub_cli.features import FeatureSchema
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.comirec_dr import ComirecDR
@@ -21,16 +21,18 @@ from rechub_cli.models.matching.mind import MIND
 from rechub_cli.models.matching.sasrec import SASRec
 from rechub_cli.models.matching.sparsity import causal_dropouts, mlp_dropouts
 from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
+from rechub_cli.plugins import other_entries
 
 ALL_MODES = ("pointwise", "pairwise", "listwise")
-ENTRY_POINTS = "rechub.models"
 
 
 @dataclass(frozen=True)
 class ModelEntry:
     """build: called with user_features, item_features, max_len and the keys of the model's YAML
     file. interests: how many vectors a user has, in words. paper: the source. dropouts: those
-    that the config leaves open, from the training events an item has."""
+    that the config leaves open, from the training events an item has. settings: the class of the
+    keys of the YAML file, a Node with ``name: Literal[...]`` and ``embed_dim``; None for those
+    built in, whose classes the config knows."""
 
     name: str
     build: Callable[..., MatchingModel]
@@ -39,6 +41,7 @@ class ModelEntry:
     modes: tuple[str, ...] = ALL_MODES
     needs_history: bool = True
     dropouts: Callable[[float], dict[str, float]] = mlp_dropouts
+    settings: type[Node] | None = None
 
 
 BUILT_IN = (
@@ -54,8 +57,7 @@ BUILT_IN = (
 
 def list_models() -> list[ModelEntry]:
     """Every model, built in or of another package, by name."""
-    others = [point.load() for point in entry_points(group=ENTRY_POINTS)]
-    return sorted([*BUILT_IN, *others], key=lambda entry: entry.name)
+    return sorted([*BUILT_IN, *other_entries()], key=lambda entry: entry.name)
 
 
 def find_model(name: str) -> ModelEntry:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Field, model_validator
 
 from rechub_cli.config.node import Node, Positive, refuse
+from rechub_cli.plugins import other_entries
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
@@ -140,13 +141,19 @@ class SasrecParams(CausalParams):
         return self
 
 
-ModelConfig = Annotated[
+BuiltIn = (
     DssmParams
     | YoutubeDnnParams
     | MindParams
     | ComirecDrParams
     | ComirecSaParams
     | Gru4recParams
-    | SasrecParams,
-    Field(discriminator="name"),
-]
+    | SasrecParams
+)
+if TYPE_CHECKING:
+    ModelConfig = BuiltIn
+else:
+    ModelConfig = Annotated[
+        Union[(BuiltIn, *(entry.settings for entry in other_entries()))],
+        Field(discriminator="name"),
+    ]
