@@ -80,18 +80,23 @@ def shipped_params(name: str) -> dict[str, Any]:
     return params
 
 
-PAPERS: dict[str, dict[str, Any]] = {
-    "comirec_dr": {"maps": "position"},
-    "gru4rec": {"residual": False},
-    "sasrec": {"positions": "end"},
-}
-"""Other forms of models."""
+FORMS: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in NAMES),
+    ("comirec_dr", {"maps": "position"}),
+    ("gru4rec", {"residual": False, "tied": False}),
+    ("sasrec", {"positions": "end", "tied": False}),
+    ("comirec_sa", {"selection": "target", "tied": False}),
+    ("mind", {"selection": "mixed", "label_attention": 1.0}),
+]
+"""Every model as shipped, and other forms of some."""
 
 
-def make_model(name: str, data: MatchData, *, seed: int = 0, **changes: Any) -> MatchingModel:
+def make_model(
+    name: str, data: MatchData, *, seed: int = 0, max_len: int = MAX_LEN, **changes: Any
+) -> MatchingModel:
     torch.manual_seed(seed)
     params = {**shipped_params(name), **changes}
-    return build_model(name, data.encoded.schema, max_len=MAX_LEN, params=params)
+    return build_model(name, data.encoded.schema, max_len=max_len, params=params)
 
 
 @pytest.fixture(params=NAMES)
@@ -99,8 +104,13 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=[(name, {}) for name in NAMES] + list(PAPERS.items()), ids=str)
-def model(request: pytest.FixtureRequest, tiny: MatchData) -> MatchingModel:
-    """Every model as shipped, and other forms of some."""
-    name, changes = request.param
+@pytest.fixture(params=FORMS, ids=str)
+def form(request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
+    found: tuple[str, dict[str, Any]] = request.param
+    return found
+
+
+@pytest.fixture
+def model(form: tuple[str, dict[str, Any]], tiny: MatchData) -> MatchingModel:
+    name, changes = form
     return make_model(name, tiny, **changes)

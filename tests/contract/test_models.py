@@ -30,7 +30,17 @@ from rechub_cli.registry import list_models
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import DEFAULT_NEGATIVES, NegativeOptions
 from rechub_cli.trainers.rules import MODES
-from tests.contract.conftest import MAX_LEN, NAMES, make_model, shipped_params, shipped_yaml
+from tests.contract.conftest import (
+    FORMS,
+    MAX_LEN,
+    NAMES,
+    make_model,
+    shipped_params,
+    shipped_yaml,
+)
+
+LONG = 200
+"""Events that an exported tower reads."""
 
 
 def batch_of(
@@ -55,9 +65,17 @@ def pad(batch: dict[str, Tensor], extra: int, *, ids: bool = False) -> dict[str,
     return out
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_overfits_a_tiny_set(name: str, mode: str, tiny: MatchData) -> None:
-    model = make_model(name, tiny)
+@pytest.mark.parametrize(
+    ("name", "changes", "mode"),
+    [
+        *((name, {}, mode) for name in NAMES for mode in MODES),
+        *((*form, "listwise") for form in FORMS if form[1]),
+    ],
+)
+def test_overfits_a_tiny_set(
+    name: str, changes: dict[str, Any], mode: str, tiny: MatchData
+) -> None:
+    model = make_model(name, tiny, **changes)
     negatives = DEFAULT_NEGATIVES[mode]
     if mode != "listwise":
         negatives = NegativeOptions("uniform", 8)
@@ -261,21 +279,30 @@ def test_the_same_seed_trains_the_same_bits(name: str, tiny: MatchData) -> None:
 
 
 def test_towers_export_and_agree_at_other_shapes(
-    model: MatchingModel, tiny: MatchData, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    form: tuple[str, dict[str, Any]],
+    tiny: MatchData,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    model = make_model(form[0], tiny, max_len=LONG, **form[1]).eval()
     for tower in ("user", "item"):
         export_tower(model, tmp_path / f"{tower}_tower.onnx", tower=tower)
     assert [r.getMessage() for r in caplog.records if r.levelno > logging.DEBUG] == []
     check_parity(compare_towers(model, tiny, tmp_path), tolerance=1e-4, min_overlap=0.999)
     tower = Tower(tmp_path / "user_tower.onnx")
     assert set(tower.names) == {spec.name for spec in tower_inputs(model, "user")}
-    for rows, length in itertools.product((1, 3, 64), (0, 1, 7, 50, 200)):
+    for rows, length in itertools.product((1, 3, 64), (0, 1, 7, 50, LONG)):
         users = torch.arange(rows) % len(tiny.split.test)
         batch = pad({k: t[users] for k, t in batch_of(tiny).items()}, length, ids=True)
         batch["history_length"] = torch.full((rows,), length).clamp(max=batch["history"].shape[1])
         expected = model.user_tower(batch)
         found = torch.from_numpy(tower({k: batch[k] for k in tower.names}))
         assert_close(found, expected.detach(), atol=1e-5, rtol=1e-4)
+    items = Tower(tmp_path / "item_tower.onnx")
+    for rows in (1, 3, 64):
+        batch = {k: t[torch.arange(rows) % 20] for k, t in tiny.encoded.item.items()}
+        found = torch.from_numpy(items({k: batch[k] for k in items.names}))
+        assert_close(found, model.item_tower(batch).detach(), atol=1e-5, rtol=1e-4)
     batch = batch_of(tiny)
     batch["history_length"] = torch.zeros_like(batch["history_length"])
     of_nobody = model.user_tower(batch).detach()
