@@ -1,6 +1,7 @@
 """One-line faults, each of which the tests must see: `make mutations` (minutes).
 
-Every model has its five: mask, softmax axis, detach, alignment, temperature.
+Every model has its five: mask, softmax axis, detach, alignment, temperature (GRU4Rec, which has no
+softmax of its own, the order of its gates for the axis).
 """
 
 from __future__ import annotations
