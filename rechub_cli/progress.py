@@ -122,6 +122,11 @@ class ConsoleReporter(Reporter):
             with self.log.open("a") as file:
                 file.write(json.dumps(_line(result), sort_keys=True) + "\n")
 
+    def anneal(self, best_epoch: int, *, epochs: int) -> None:
+        self.console.print(
+            f"on from epoch {best_epoch}, for {epochs} epochs in which the rate falls to 0"
+        )
+
     def warn(self, warning: RunWarning) -> None:
         self.console.print(str(warning), markup=False)
 

@@ -38,7 +38,7 @@ from rechub_cli.runs import load_data, make_model
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.loading import batch_rows
 from rechub_cli.trainers.options import StepOptions, most_validated
-from rechub_cli.trainers.rules import LAZY
+from rechub_cli.trainers.rules import ANNEAL, ANNEAL_EPOCHS, LAZY
 
 ENDLESS = 1_000_000
 """Epochs, so that the measuring decides when the loop ends."""
@@ -209,7 +209,16 @@ def print_estimate(
         ("a validation", duration(seconds.validation)),
         ("an epoch", f"{duration(epoch)}, {cost.steps_per_epoch:,} steps and a validation"),
         ("data, rankings, baselines, export", duration(rest)),
-        ("the run", whole_run(epoch, rest, n_epoch=options.n_epoch, patience=options.patience)),
+        (
+            "the run",
+            whole_run(
+                epoch,
+                rest,
+                n_epoch=options.n_epoch,
+                patience=options.patience,
+                more=ANNEAL_EPOCHS if options.schedule.name == ANNEAL else 0,
+            ),
+        ),
     )
     for name, text in rows:
         table.add_row(name, text)
@@ -221,12 +230,15 @@ def print_estimate(
         )
 
 
-def whole_run(epoch: float, rest: float, *, n_epoch: int, patience: int | None) -> str:
-    """The run's time in words. epoch, rest: seconds; rest is what stands outside the epochs."""
+def whole_run(
+    epoch: float, rest: float, *, n_epoch: int, patience: int | None, more: int = 0
+) -> str:
+    """The run's time in words. epoch, rest: seconds; rest is what stands outside the epochs. more:
+    epochs that follow once patience has ended."""
     most = f"{duration(n_epoch * epoch + rest)} for {n_epoch} epochs"
-    if patience is None or patience + 1 >= n_epoch:
+    if patience is None or patience + 1 + more >= n_epoch:
         return most
-    least = duration((patience + 1) * epoch + rest)
+    least = duration((patience + 1 + more) * epoch + rest)
     return f"at most {most}; patience={patience} may end it from {least} on"
 
 

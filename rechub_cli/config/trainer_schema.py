@@ -11,6 +11,7 @@ from rechub_cli.trainers.rules import (
     MAX_THREADS,
     WHOLE,
     WHOLE_ELSEWHERE,
+    anneal_rule,
     clip_rule,
     compile_rule,
     decay_rule,
@@ -34,7 +35,7 @@ class OptimizerParams(Node):
 
 
 class ScheduleConfig(Node):
-    name: Literal["constant", "linear", "cosine"]
+    name: Literal["constant", "linear", "cosine", "anneal"]
     warmup_steps: Count
 
 
@@ -76,6 +77,15 @@ class TrainerConfig(Node):
     precision: Literal["fp32", "bf16"]
     compile: bool
     threads: Annotated[int, Field(ge=1, le=MAX_THREADS)]
+
+    @field_validator("schedule")
+    @classmethod
+    def _epochs_before_annealing(
+        cls, schedule: ScheduleConfig, info: ValidationInfo
+    ) -> ScheduleConfig:
+        if "n_epoch" in info.data:
+            refuse(anneal_rule(schedule.name, info.data["n_epoch"]))
+        return schedule
 
     @field_validator("clip_norm")
     @classmethod

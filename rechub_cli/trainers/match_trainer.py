@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rechub_cli.data.dataset import MatchData
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
+from rechub_cli.trainers.course import Course
 from rechub_cli.trainers.device import choose_matmul, pick_device
 from rechub_cli.trainers.loading import check_own_batches, check_samples
 from rechub_cli.trainers.options import (
@@ -118,7 +120,7 @@ class MatchTrainer:
         epochs and the best of them start anew.
 
         train: data of ``load_interactions``, or any iterable of ``(features dict, label)`` that can
-            be read anew each epoch; without a length (len) there is no linear or cosine schedule.
+            be read anew each epoch; without a length (len) the schedule is constant.
         valid: data whose validation queries pick the best epoch; None: those of ``train`` where
             it is such data, else the last epoch is the best.
 
@@ -149,8 +151,9 @@ class MatchTrainer:
         )
         torch.manual_seed(self.seed)  # dropout
         self.reporter.start(n_epoch=self.n_epoch, steps=steps.length, monitor=self.monitor)
-        best_tensors, reason = model_tensors(self.model), f"all {self.n_epoch} epochs done"
-        for epoch in range(1, self.n_epoch + 1):
+        best_tensors = model_tensors(self.model)
+        course = Course(self.n_epoch, self.patience, self.monitor, self.schedule)
+        for epoch in count(1):
             result = self._epoch(epoch, steps, watch, updates, valid)
             self.history.append(result)
             if result.best_epoch in (epoch, None):
@@ -158,13 +161,16 @@ class MatchTrainer:
                 self._save("best", result)
             self._save("last", result)
             self.reporter.epoch(result)
-            if self._exhausted(result):
-                reason = f"no better {self.monitor} for {self.patience} epochs"
+            if falling := course.falls(result):
+                load_tensors(self.model, best_tensors)
+                updates.anneal(steps.updates(n_epoch=falling, accumulate=self.accumulate))
+                self.reporter.anneal(result.best_epoch or epoch, epochs=falling)
+            elif course.ends(result):
                 break
         self.figures = watch.stop()
         load_tensors(self.model, best_tensors)
         self.model.eval()
-        self.reporter.stop(reason)
+        self.reporter.stop(course.reason)
         return self.history
 
     def evaluate(
@@ -192,14 +198,14 @@ class MatchTrainer:
     ) -> EpochResult:
         start, rows = time.perf_counter(), 0
         self.model.train()
-        for count, (loss, size) in enumerate(steps.losses(epoch), start=1):
+        for step, (loss, size) in enumerate(steps.losses(epoch), start=1):
             value = loss.item()
-            check_finite(value, epoch=epoch, step=count, checkpoints=self.checkpoints)
+            check_finite(value, epoch=epoch, step=step, checkpoints=self.checkpoints)
             updates.add(loss)
             watch.loss(value)
             updates.step()
             rows += size
-            self.reporter.step(epoch=epoch, step=count, loss=value, rows=rows)
+            self.reporter.step(epoch=epoch, step=step, loss=value, rows=rows)
         updates.step(rest=True)
         seconds = time.perf_counter() - start
         mean, norms = watch.epoch()
@@ -216,11 +222,6 @@ class MatchTrainer:
         if last is None or last.best is None or value > last.best:
             return value, epoch
         return last.best, last.best_epoch
-
-    def _exhausted(self, result: EpochResult) -> bool:
-        if self.patience is None or result.best_epoch is None:
-            return False
-        return result.epoch - result.best_epoch >= self.patience
 
     def _save(self, name: str, result: EpochResult) -> None:
         if self.checkpoints is None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rechub_cli.checks import check, check_known, is_number
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
-from rechub_cli.trainers.rules import LAZY, OPTIMIZERS, decay_rule
+from rechub_cli.trainers.rules import ANNEAL, ANNEAL_RATE, LAZY, OPTIMIZERS, decay_rule
 
 DENSE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -21,7 +21,7 @@ DENSE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
     "sgd": torch.optim.SGD,
 }
-SCHEDULES = ("constant", "linear", "cosine")
+SCHEDULES = ("constant", "linear", "cosine", ANNEAL)
 
 
 def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.Optimizer:
@@ -118,6 +118,8 @@ def build_schedule(
 ) -> torch.optim.lr_scheduler.LambdaLR:
     """Linear warm-up, then constant, or linear or cosine decay to 0 at ``total_steps``.
 
+    anneal is constant, until the loop has anneal_schedule follow: once ``patience`` ends, or two
+    epochs before ``n_epoch``, training goes on from the best epoch.
     total_steps: None where they are not known: then constant alone is possible.
     """
     check_known("schedule.name", name, SCHEDULES)
@@ -130,9 +132,19 @@ def build_schedule(
     def factor(step: int) -> float:
         if step < warmup_steps:
             return (step + 1) / warmup_steps
-        if total_steps is None or name == "constant":
+        if total_steps is None or name in ("constant", ANNEAL):
             return 1.0
         done = min((step - warmup_steps) / max(total_steps - warmup_steps, 1), 1.0)
         return 1.0 - done if name == "linear" else 0.5 * (1 + math.cos(math.pi * done))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def anneal_schedule(
+    optimizer: torch.optim.Optimizer, total_steps: int | None
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """From ANNEAL_RATE of the optimizer's first rate linearly to 0 at ``total_steps``."""
+    total = max(total_steps or 1, 1)
+    return torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: ANNEAL_RATE * max(1 - step / total, 0.0)
+    )

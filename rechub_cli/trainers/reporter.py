@@ -37,6 +37,9 @@ class Reporter:
     def epoch(self, result: EpochResult) -> None:
         """One epoch is done and validated."""
 
+    def anneal(self, best_epoch: int, *, epochs: int) -> None:
+        """Training goes on from the best epoch, for so many at a rate that falls to 0."""
+
     def warn(self, warning: RunWarning) -> None:
         """Something is wrong with the run."""
 

@@ -30,6 +30,8 @@ EXCLUDE = ("auto", "none", "seen", "known")
 OPTIMIZERS = ("auto", "adam", "adamw", "adagrad", "sgd", "lazy_adam", "rowwise_adagrad")
 PRECISIONS = ("fp32", "bf16")
 SAMPLES = ("auto", "windows", "prefixes")
+ANNEAL, ANNEAL_EPOCHS, ANNEAL_RATE = "anneal", 2, 0.2
+"""A schedule; its last epochs, and the share of the rate from which it falls to 0 in them."""
 LAZY = OPTIMIZERS[-2:]
 """Optimizers under which a step touches only the rows of the tables that it has looked up."""
 
@@ -143,6 +145,16 @@ def lazy_sampler_rule(name: str, sampler: str) -> Rule:
     )
 
 
+def anneal_rule(schedule: str, n_epoch: object) -> Rule:
+    """Annealing follows other epochs."""
+    short = isinstance(n_epoch, int) and n_epoch <= ANNEAL_EPOCHS
+    return (
+        schedule == ANNEAL and short,
+        f"schedule|(anneal) needs n_epoch of {ANNEAL_EPOCHS + 1} or more, of which the last "
+        f"{ANNEAL_EPOCHS} have a falling rate: raise it, or use linear",
+    )
+
+
 def loop_rules(found: Mapping[str, Any]) -> list[Rule]:
     """Which numbers a training loop can work with. found: name -> value."""
     threads, clip_norm = found["threads"], found["clip_norm"]
@@ -156,6 +168,7 @@ def loop_rules(found: Mapping[str, Any]) -> list[Rule]:
         ),
         (threads is not None and not is_whole(threads, 1, MAX_THREADS), f"threads|{most}"),
         top_k_rule(found["top_k"]),
+        anneal_rule(found["schedule"], found["n_epoch"]),
         whole_rule("warmup_steps", found["warmup_steps"], 0),
         (
             clip_norm is not None and not (is_number(clip_norm) and clip_norm > 0),

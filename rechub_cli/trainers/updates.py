@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rechub_cli.trainers.gradients import GradientNorms
-from rechub_cli.trainers.optimizers import build_optimizer, build_schedule
+from rechub_cli.trainers.optimizers import anneal_schedule, build_optimizer, build_schedule
 
 
 class Updates:
@@ -50,6 +50,10 @@ class Updates:
         self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.batches = 0
+
+    def anneal(self, total_steps: int | None) -> None:
+        """From here on the rate falls to 0 within so many steps; see anneal_schedule."""
+        self.scheduler = anneal_schedule(self.optimizer, total_steps)
 
 
 def build_updates(

@@ -277,6 +277,10 @@ def test_all_problems_come_at_once() -> None:
             ],
             "data.header: False is ignored by",
         ),
+        (
+            ["trainer.schedule.name=anneal", "trainer.n_epoch=2"],
+            "trainer.schedule: (anneal) needs n_epoch of 3 or more",
+        ),
         (["features.oov_share=1.5"], "features.oov_share: 1.5; allowed: less than 1."),
         (["evaluation.top_k=[]"], "evaluation.top_k"),
         (

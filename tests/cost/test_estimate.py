@@ -76,6 +76,11 @@ def test_the_run_is_epochs_and_the_rest(epoch: float, patience: int | None, text
     assert estimate.whole_run(epoch, 5.0, n_epoch=6, patience=patience) == text
 
 
+def test_annealing_follows_where_patience_ends() -> None:
+    text = "at most 65.0 s for 6 epochs; patience=2 may end it from 55.0 s on"
+    assert estimate.whole_run(10.0, 5.0, n_epoch=6, patience=2, more=2) == text
+
+
 @pytest.mark.parametrize(("cores", "busy"), [(0.4, True), (0.9, False), (1.9, False)])
 def test_a_busy_machine_is_said(
     cores: float,

@@ -234,6 +234,11 @@ MUTATIONS = (
     ),
     Mutation("gru4rec", "temperature", BASE, *SCORES, CONTRACT),
     Mutation(
+        "schedule", "on from the last epoch", "trainers/match_trainer.py",
+        "                load_tensors(self.model, best_tensors)\n", "",
+        "tests/trainers/test_course.py",
+    ),
+    Mutation(
         "optimizer", "auto with clipping", "trainers/options.py", " or clip_norm is not None", "",
         "tests/trainers/test_optimizers.py",
     ),

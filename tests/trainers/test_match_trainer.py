@@ -324,9 +324,9 @@ def test_a_stream_without_a_length_trains_as_its_rows_do() -> None:
 
 def test_what_a_stream_cannot_do_is_named() -> None:
     loader = DataLoader(Stream(), batch_size=16)
-    for schedule in ("linear", "cosine"):
+    for schedule in ("linear", "cosine", "anneal"):
         with pytest.raises(ConfigError, match=f"schedule='{schedule}' .* without a length"):
-            MatchTrainer(quick_model(), 0, n_epoch=2, schedule=schedule).fit(loader)
+            MatchTrainer(quick_model(), 0, n_epoch=3, schedule=schedule).fit(loader)
     once = (batch for batch in list(loader))
     with pytest.raises(RechubError, match="no batch in epoch 2; they are read anew each epoch"):
         MatchTrainer(quick_model(), 0, n_epoch=2).fit(once)
