@@ -54,6 +54,11 @@ def test_the_longest_silence_is_ten_minutes(
     ]
 
 
+def test_a_falling_rate_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    ConsoleReporter().anneal(7, epochs=2)
+    assert "on from epoch 7, for 2 epochs in which the rate falls" in capsys.readouterr().err
+
+
 def test_short_epochs_are_a_line_each(clock: _Clock, capsys: pytest.CaptureFixture[str]) -> None:
     reporter = ConsoleReporter()
     reporter.start(n_epoch=200, steps=7, monitor="ndcg@10")

@@ -60,6 +60,8 @@ def test_a_model_of_another_package_is_trained(package: dict[str, str], tmp_path
     )
     assert "rechub: model gone (no_such_module:ENTRY) is left out: No module" in done.stderr
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["test"]["recall@50"] > 0
+    chosen = json.loads((tmp_path / "run" / "run.json").read_text())["chosen"]
+    assert (chosen["sampler"], chosen["optimizer"], chosen["samples"]) == ("full", "adam", None)
     wrong = rechub(*words, "+model.temprature=1", cwd=tmp_path, env=package, code=2)
     assert "model.temprature: no such key; allowed here: embed_dim, name" in wrong.stderr
     assert "Did you mean 'temperature'?" in wrong.stderr

@@ -104,8 +104,16 @@ class Heard(Reporter):
         self.ends.append((result.epoch, weights))
 
 
-def test_annealing_goes_on_from_the_best_epoch(tiny: MatchData) -> None:
-    heard = Heard()
+def test_annealing_goes_on_from_the_best_epoch(
+    tiny: MatchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, fallen = Heard(), []
+
+    def noted(optimizer: torch.optim.Optimizer, total_steps: int | None) -> Any:
+        fallen.append(total_steps)
+        return anneal_schedule(optimizer, total_steps)
+
+    monkeypatch.setattr("rechub_cli.trainers.updates.anneal_schedule", noted)
     heard.trainer = MatchTrainer(
         make_model("dssm", tiny), 2, {"lr": 0.05}, 40, batch_size=16, patience=3,
         monitor="ndcg@5", schedule="anneal", reporter=heard,
@@ -115,6 +123,7 @@ def test_annealing_goes_on_from_the_best_epoch(tiny: MatchData) -> None:
     before = values[:-ANNEAL_EPOCHS]
     assert heard.fell == [before.index(max(before)) + 1]
     assert len(before) == heard.fell[0] + 3
+    assert fallen == [ANNEAL_EPOCHS * len(tiny.train_loader(batch_size=16, seed=0))]
     assert heard.trainer.evaluate(tiny, split="valid")["ndcg@5"] == max(values)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from torch.testing import assert_close
 
+from rechub_cli.commands.train import make_trainer
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import WEIGHT
@@ -18,6 +21,9 @@ from rechub_cli.trainers.loading import (
     training_samples,
 )
 from rechub_cli.trainers.match_trainer import MatchTrainer
+from rechub_cli.trainers.options import NegativeOptions
+from rechub_cli.trainers.reporter import Reporter
+from tests.benchmarks.synthetic import shipped
 from tests.contract.conftest import make_model, tiny_raw
 
 
@@ -183,3 +189,33 @@ def test_data_in_which_no_event_counts_are_refused(name: str) -> None:
     )
     with pytest.raises(DataError, match="the weight of every event is 0"):
         training_loader(data, make_model(name, data), samples="auto", batch_size=None, seed=0)
+
+
+def test_fewer_queries_share_what_is_cached(tiny: MatchData) -> None:
+    most = len(tiny.split.test)
+    assert tiny.with_fewer_queries(most) is tiny
+    fresh = copy.copy(tiny)
+    for name in ("gather", "candidates"):
+        vars(fresh).pop(name, None)
+    fewer = fresh.with_fewer_queries(most - 1)
+    assert len(fewer.split.test) == most - 1
+    assert fewer.gather is fresh.gather
+    assert fewer.candidates is fresh.candidates
+
+
+def test_the_shell_s_options_reach_the_loop(tiny: MatchData) -> None:
+    options = {
+        "n_epoch": 9, "patience": 3, "monitor": "hr@5", "valid_queries": 7, "clip_norm": 2.0,
+        "accumulate": 4, "batch_size": 11, "samples": "prefixes",
+    }  # fmt: skip
+    words = [f"trainer.{key}={value}" for key, value in options.items()]
+    words += ["trainer.schedule.name=anneal", "trainer.schedule.warmup_steps=5", "seed=6"]
+    words += ["trainer.negatives.sampler=uniform", "trainer.negatives.num_negatives=3"]
+    words += ["trainer.optimizer_params.name=sgd", "evaluation.mask_seen=false"]
+    config = shipped("model=dssm", *words)
+    trainer: Any = make_trainer(config, make_model("dssm", tiny), run_dir=None, reporter=Reporter())
+    expected = {
+        **options, "schedule": "anneal", "warmup_steps": 5, "seed": 6, "mask_seen": False,
+        "optimizer": "sgd", "negatives": NegativeOptions("uniform", 3),
+    }  # fmt: skip
+    assert {key: getattr(trainer, key) for key in expected} == expected

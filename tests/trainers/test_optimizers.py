@@ -197,6 +197,13 @@ def test_training_follows_auto(
         assert torch.equal(tensor, found[1][name]), name
 
 
+def test_auto_heeds_the_loop_s_clipping(tiny: MatchData, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rechub_cli.trainers.options.MOST_UPDATED", 1)
+    model = make_model("dssm", tiny)
+    MatchTrainer(model, "pairwise", n_epoch=1, negatives=UNIFORM, clip_norm=1.0).fit(tiny)
+    assert not any(m.sparse for m in model.modules() if isinstance(m, nn.Embedding))
+
+
 def test_a_loader_s_rows_are_trained_by_adam(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rechub_cli.trainers.options.MOST_UPDATED", 1)
     user, item = ([SparseFeature(name, vocab_size=9, embed_dim=4)] for name in "ui")
