@@ -14,6 +14,11 @@ from rechub_cli.errors import RechubError
 from rechub_cli.suggest import did_you_mean
 
 POOLINGS = ("mean", "sum")
+HISTORY_INDEX = "history_index"
+OUTPUTS = {"user": "user_vector", "item": "item_vector"}
+"""What an exported tower gives."""
+NO_NAMES = (HISTORY_INDEX, *OUTPUTS.values())
+"""Names that batches and exported towers need themselves."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,8 @@ class FeatureSchema:
     """The features of both towers, checked against each other.
 
     user_features, item_features: names must be unique over both; features that share a table
-    must agree on vocab_size, embed_dim and padding_idx.
+    must agree on vocab_size, embed_dim and padding_idx. No name may be the key under which the
+    lengths of another feature come, nor one of NO_NAMES.
 
     Raises RechubError where they do not.
     """
@@ -128,6 +134,7 @@ class FeatureSchema:
             names = [f.name for f in (*self.user_features, *self.item_features)]
             twice = sorted({n for n in names if names.count(n) > 1})
             raise RechubError(f"feature names must be unique over both towers; twice: {twice}")
+        _check_keys(self.by_name)
         _check_shared(self.by_name)
 
     @property
@@ -187,6 +194,19 @@ def _check_features(features: Iterable[Feature], argument: str) -> None:
             isinstance(feature, Feature),
             f"{argument} holds {feature!r}; allowed: SparseFeature, DenseFeature, SequenceFeature",
         )
+
+
+def _check_keys(by_name: dict[str, Feature]) -> None:
+    for feature in by_name.values():
+        _require(
+            feature.name not in NO_NAMES,
+            f"a feature is called {feature.name!r}, which is a name of ours; rename it",
+        )
+        if isinstance(feature, SequenceFeature) and feature.length_key in by_name:
+            raise RechubError(
+                f"a feature is called {feature.length_key!r}, which is where the lengths of "
+                f"{feature.name!r} come; rename one of them"
+            )
 
 
 def _check_shared(by_name: dict[str, Feature]) -> None:

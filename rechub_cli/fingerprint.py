@@ -20,13 +20,14 @@ LIBRARIES = ("torch", "numpy", "pyarrow", "onnx", "onnxruntime")
 
 
 def data_hash(data: MatchData) -> str:
-    """SHA-256 of the encoded events, features and split: what the model can see."""
+    """SHA-256 of the encoded events, their weights, features and split: what training can see."""
     digest = hashlib.sha256()
     interactions, split = data.interactions, data.split
     arrays: list[Any] = [interactions.offsets, interactions.items, split.train_end]
     arrays += [a for q in (split.valid, split.test) for a in (q.user, q.history_end, q.target_end)]
     tables = (data.encoded.user, data.encoded.item, data.encoded.event)
     arrays += [t[name].numpy() for t in tables for name in sorted(t)]
+    arrays += [] if interactions.weights is None else [interactions.weights]
     for array in arrays:
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())

@@ -15,9 +15,8 @@ from rechub_cli.data.encode import HISTORY, ITEM_ID, Encoded
 from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.splits import Queries
 from rechub_cli.data.vocabulary import FIRST, OOV
-from rechub_cli.features import SequenceFeature, SparseFeature
+from rechub_cli.features import HISTORY_INDEX, SequenceFeature, SparseFeature
 from rechub_cli.layers.embedding import length_mask
-from rechub_cli.layers.history import HISTORY_INDEX
 from rechub_cli.layers.rows import round_up
 
 SHORT_WIDTH, SHORT_STEP, WIDTH_STEP, ITEM_STEP = 16, 2, 8, 256

@@ -21,13 +21,20 @@ from rechub_cli.data.kinds import guess_kind
 from rechub_cli.data.padded import pad_lists
 from rechub_cli.data.scaling import Scale, fit_scale
 from rechub_cli.data.vocabulary import OOV, PADDING, Vocabulary
-from rechub_cli.errors import ConfigError
-from rechub_cli.features import DenseFeature, Feature, FeatureSchema, SequenceFeature, SparseFeature
+from rechub_cli.errors import ConfigError, DataError
+from rechub_cli.features import (
+    NO_NAMES,
+    DenseFeature,
+    Feature,
+    FeatureSchema,
+    SequenceFeature,
+    SparseFeature,
+)
 from rechub_cli.suggest import did_you_mean
 
 USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "history"
-RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length")
-MISSING_SUFFIX = "_missing"
+RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length", *NO_NAMES)
+ITEM_PREFIX, MISSING_SUFFIX = "item_", "_missing"
 
 
 @dataclass
@@ -63,6 +70,8 @@ class Encoder:
         self.vocabularies: dict[str, Vocabulary] = {}
         self.scales: dict[str, Scale] = {}
         self.notes: list[str] = []
+        self.taken = set(RESERVED)
+        """Keys of a batch that have a meaning."""
 
     def encode(
         self,
@@ -80,7 +89,7 @@ class Encoder:
         )
         item = EncodedTables()
         self._sparse(item, ITEM_ID, catalogue.ids, item_counts)
-        self._columns(item, catalogue, item_counts, prefix="item_", clash=clash)
+        self._columns(item, catalogue, item_counts, prefix=ITEM_PREFIX, clash=clash)
         user = EncodedTables()
         if self.options.user_id:
             self._sparse(user, USER_ID, users.ids, user_counts)
@@ -152,13 +161,28 @@ class Encoder:
             if column in self.options.exclude:
                 continue
             kind = self.options.types.get(column) or guess_kind(column, values, self.notes)
-            name = prefix + column if column in clash else column
+            if kind is None:
+                continue
+            name = self._name(column, kind, prefix, clash)
             if kind == "dense":
                 self._dense(out, name, values, counts)
             elif kind == "multi":
                 self._multi(out, name, values, counts, table.ids)
-            elif kind == "sparse":
+            else:
                 self._sparse(out, name, values, counts)
+
+    def _name(self, column: str, kind: str, prefix: str, clash: set[str]) -> str:
+        """The feature's: the column's, or with the prefix where another has that already."""
+        for name in (prefix + column,) if column in clash else (column, prefix + column):
+            keys = _keys(name, kind, of_item=prefix == ITEM_PREFIX)
+            if not keys & self.taken:
+                self.taken |= keys
+                return name
+        raise DataError(
+            f"side column {column!r} would be read under {sorted(keys)}, and another column or we "
+            f"have {sorted(keys & self.taken)} already; rename it, or leave it out: "
+            f"features.exclude=[{column}]"
+        )
 
     def _sparse(self, out: EncodedTables, name: str, values: pa.Array, counts: Ints) -> None:
         if pa.types.is_nested(values.type):
@@ -218,3 +242,11 @@ class Encoder:
             missing = np.append(np.isnan(numbers), True).astype(np.float32)
             out.features.append(DenseFeature(name + MISSING_SUFFIX))
             out.tensors[name + MISSING_SUFFIX] = torch.from_numpy(missing)
+
+
+def _keys(name: str, kind: str, *, of_item: bool) -> set[str]:
+    """Keys of a batch that a column of this name and kind may come to have."""
+    if kind == "dense":
+        return {name, name + MISSING_SUFFIX}
+    names = {name, f"{HISTORY}_{name}"} if of_item else {name}
+    return names | {f"{n}_length" for n in names} if kind == "multi" else names

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ def load_interactions(
     user: str = "user_id",
     item: str = "item_id",
     timestamp: str | None = AUTO,
+    weight: str | None = None,
+    split_column: str | None = None,
+    context: Sequence[str] = (),
     items: pd.DataFrame | pa.Table | str | Path | None = None,
     users: pd.DataFrame | pa.Table | str | Path | None = None,
     split: SplitOptions | None = None,
@@ -37,13 +41,17 @@ def load_interactions(
 
     source: a DataFrame, an Arrow table, or a path as in ``data.path``. user, item, timestamp: its
     columns (timestamp ``auto``: "timestamp" where it exists; None: the row order is the order).
+    weight: the column of an event's weight in the loss, >= 0. split_column: that of train, valid or
+    test, for ``SplitOptions("given")``. context: columns of an event that are user features of it.
     items, users: side tables, all paths or all in memory as ``source`` is, with the key column
     ``item`` / ``user``. split, features, filters: None is leave-one-out, all features, no filter.
     embed_dim: width of every embedding table. seed: of a user-disjoint split.
 
     Raises DataError for what cannot be used.
     """
-    columns = ColumnNames(user, item, timestamp)
+    columns = ColumnNames(
+        user, item, timestamp, weight=weight, split=split_column, context=tuple(context)
+    )
     if isinstance(source, str | Path):
         raw = read_table(
             source,

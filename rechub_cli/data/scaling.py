@@ -9,6 +9,10 @@ import numpy.typing as npt
 
 from rechub_cli.data.interactions import Ints
 
+FURTHEST = 1e4
+"""Standard deviations that a number counts at most: no training row is as far until there are its
+square of them, and a slip in an untrained one would drown all else."""
+
 Floats = npt.NDArray[np.float64]
 ROUNDING = 1e-12
 """Share of the mean under which a deviation is none: the mean of equal float64 numbers is some
@@ -33,8 +37,11 @@ class Scale:
         return bool(np.isfinite(self.std))
 
     def __call__(self, numbers: Floats) -> Floats:
-        """The numbers in standard deviations from the mean, 0 where missing."""
-        return np.nan_to_num((numbers - self.mean) / self.std, nan=0.0)
+        """The numbers in standard deviations from the mean, at most FURTHEST; 0 where missing."""
+        with np.errstate(over="ignore"):  # clipped
+            away = (numbers - self.mean) / self.std
+        counted: Floats = np.nan_to_num(away.clip(-FURTHEST, FURTHEST), nan=0.0)
+        return counted
 
 
 def fit_scale(numbers: Floats, counts: Ints) -> Scale | None:
@@ -46,8 +53,12 @@ def fit_scale(numbers: Floats, counts: Ints) -> Scale | None:
     if not present.any():
         return None
     seen, weight = numbers[present], counts[present]
+    # Squares of huge numbers would overflow. A power of 2 changes no digit.
+    exponent = int(np.frexp(np.abs(seen).max())[1])
+    seen = np.ldexp(seen, -exponent)
     mean = float(np.average(seen, weights=weight))
     std = float(np.sqrt(np.average((seen - mean) ** 2, weights=weight)))
     if std <= ROUNDING * abs(mean):
         std = np.inf
+    mean, std = (float(np.ldexp(number, exponent)) for number in (mean, std))
     return Scale(mean, std, bool(np.isnan(numbers[counts > 0]).any()))

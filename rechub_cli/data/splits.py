@@ -153,7 +153,7 @@ def given_split(data: Interactions) -> Split:
     if data.parts is None:
         raise DataError(
             "split.method=given needs the column that says train, valid or test: name it in "
-            "data.columns.split."
+            "data.columns.split (from Python: split_column)."
         )
     users = data.users()
     starts = data.offsets[:-1]

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from rechub_cli.errors import ConfigError
 from rechub_cli.export.contract import LENGTH, TOWERS, InputSpec, example_batch, tower_inputs
+from rechub_cli.features import OUTPUTS
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.suggest import did_you_mean
 
 OPSET = 20
-OUTPUT = {"user": "user_vector", "item": "item_vector"}
 ONE_FILE = 2**31 - 2**20
 """Weights of more bytes stand in a file of their own: protobuf, graph included, ends at 2 GiB."""
 SMALL = 1024
@@ -37,16 +37,17 @@ class _Positional(nn.Module):
 
     def forward(self, *values: Tensor) -> Tensor:
         given = zip(self.specs, values, strict=True)
-        out: Tensor = self.tower({s.name: _one_place_more(value, s.axes) for s, value in given})
+        out: Tensor = self.tower({s.name: _two_places_more(value, s.axes) for s, value in given})
         return out
 
 
-def _one_place_more(value: Tensor, axes: Sequence[str]) -> Tensor:
-    """Padding behind a history: of no places at all, onnxruntime's GRU would end the process."""
+def _two_places_more(value: Tensor, axes: Sequence[str]) -> Tensor:
+    """Padding behind a history: of no places at all, onnxruntime's GRU would end the process, and
+    of one, a model of the last two items would be traced as one of always two."""
     if LENGTH not in axes:
         return value
     behind = len(axes) - 1 - axes.index(LENGTH)
-    return nn.functional.pad(value, [0, 0] * behind + [0, 1])
+    return nn.functional.pad(value, [0, 0] * behind + [0, 2])
 
 
 def export_tower(
@@ -65,6 +66,7 @@ def export_tower(
         )
     specs = tower_inputs(model, tower)
     proto = _trace(model, specs, tower)
+    _name_ends(proto.graph, [s.name for s in specs], OUTPUTS[tower])
     _clean(proto)
     pairs = {
         "model": model.name,
@@ -119,8 +121,6 @@ def _trace(model: MatchingModel, specs: list[InputSpec], tower: str) -> onnx.Mod
                 tuple(example.values()),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=[s.name for s in specs],
-                output_names=[OUTPUT[tower]],
                 dynamic_shapes=(shapes,),
                 verbose=False,
             )
@@ -130,6 +130,32 @@ def _trace(model: MatchingModel, specs: list[InputSpec], tower: str) -> onnx.Mod
     assert program is not None
     proto: onnx.ModelProto = program.model_proto
     return proto
+
+
+def _name_ends(graph: onnx.GraphProto, inputs: Sequence[str], output: str) -> None:
+    """Name what goes in and comes out. Within, the tracer gives names of its own, which a column
+    may have too (cat, linear, val_0): those get a prefix."""
+    names = {value.name: name for value, name in zip(graph.input, inputs, strict=True)}
+    names[graph.output[0].name] = output
+    prefix = "inner."
+    while any(name.startswith(prefix) for name in inputs):
+        prefix = f"_{prefix}"
+    _rename(graph, {"": "", **names}, prefix)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str], prefix: str) -> None:
+    """names: old to new; whatever else the graph, or one within it, defines gets the prefix."""
+    made = [v.name for v in (*graph.input, *graph.initializer)]
+    made += [name for node in graph.node for name in node.output]
+    names = {**{name: prefix + name for name in made}, **names}
+    for value in (*graph.input, *graph.output, *graph.initializer, *graph.value_info):
+        value.name = names[value.name]
+    for node in graph.node:
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+        for attribute in node.attribute:
+            for within in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
+                _rename(within, names, prefix)
 
 
 def _axis_name(axis: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.features import DenseFeature, HistoryColumn, SequenceFeature
+from rechub_cli.features import HISTORY_INDEX, DenseFeature, HistoryColumn, SequenceFeature
 from rechub_cli.layers.embedding import (
     Batch,
     EmbeddingTables,
@@ -22,7 +22,6 @@ from rechub_cli.layers.embedding import (
 )
 from rechub_cli.layers.past import PastItems
 
-HISTORY_INDEX = "history_index"
 POOLINGS = ("mean", "recency")
 
 

@@ -12,6 +12,7 @@ import torch
 
 from rechub_cli.checks import check, check_kind, check_known
 from rechub_cli.data.dataset import MatchData
+from rechub_cli.evaluation.metrics import METRICS
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
@@ -129,6 +130,9 @@ class MatchTrainer:
         """
         valid = train if valid is None and isinstance(train, MatchData) else valid
         check_kind("valid", valid, MatchData | None, "data of load_interactions")
+        if valid is not None:
+            measured = [f"{metric}@{k}" for metric in METRICS for k in self.top_k]
+            check_known("monitor", self.monitor, measured)
         valid = valid and valid.with_fewer_queries(most_validated(self.valid_queries))
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
@@ -216,7 +220,6 @@ class MatchTrainer:
     def _best(self, epoch: int, metrics: dict[str, float]) -> tuple[float | None, int | None]:
         if not metrics:
             return None, None
-        check_known("monitor", self.monitor, metrics)
         value = metrics[self.monitor]
         last = self.history[-1] if self.history else None
         if last is None or last.best is None or value > last.best:

@@ -128,6 +128,11 @@ def build_schedule(
             f"schedule={name!r} ends with the last step, and training data without a length (len) "
             "do not say which that is: use 'constant', or give the data a length"
         )
+    if total_steps and warmup_steps >= total_steps:
+        raise ConfigError(
+            f"schedule.warmup_steps={warmup_steps}, and all epochs together have {total_steps} "
+            "steps, so that the rate would never be reached; use fewer, or more epochs"
+        )
 
     def factor(step: int) -> float:
         if step < warmup_steps:

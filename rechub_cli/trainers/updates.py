@@ -43,6 +43,11 @@ class Updates:
         """Step once ``accumulate`` batches were added, or, of the ``rest``, any."""
         if self.batches < (1 if rest else self.accumulate):
             return
+        if self.batches < self.accumulate:  # the mean over these
+            torch._foreach_mul_(
+                [p.grad for p in self.model.parameters() if p.grad is not None],
+                self.accumulate / self.batches,
+            )
         self.gradients.step()
         if self.clip_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)

@@ -13,9 +13,11 @@ from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.filters import FilterOptions
 from rechub_cli.data.raw import RawData
+from rechub_cli.data.scaling import FURTHEST
 from rechub_cli.data.vocabulary import OOV, Vocabulary
 from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.features import DenseFeature, FeatureSchema, SequenceFeature, SparseFeature
+from rechub_cli.fingerprint import data_hash
 from tests.data import history_ids
 
 USERS = [1] * 5 + [2] * 4 + [3] * 2
@@ -116,6 +118,61 @@ def test_a_small_variation_counts() -> None:
     std = found.encoded.scales["added"].std
     assert 1 < std < 2
     assert found.encoded.item["added"][:2].diff().item() == pytest.approx(1 / std)
+
+
+def test_a_slip_in_a_number_ends_neither_the_column_nor_the_run() -> None:
+    """d, e and g have no training event; squares of 1e200 are no float64."""
+    found = data(items=items_table(price=[1.0, 2.0, 3.0, 1e300, -1e308, 2.0, None]))
+    price = found.encoded.item["price"]
+    assert price[[3, 4]].tolist() == [FURTHEST, -FURTHEST]
+    assert price[:3].abs().max() < 3
+    huge = data(items=items_table(price=[1e200 * x for x in range(7)])).encoded
+    plain = data(items=items_table(price=[float(x) for x in range(7)])).encoded
+    torch.testing.assert_close(huge.item["price"], plain.item["price"])
+    assert huge.scales["price"].varies
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        (("tags", "tags_length"), ["tags", "item_tags_length"]),
+        (("tags_length", "tags"), ["tags_length", "item_tags"]),
+        (("length",), ["item_length"]),
+        (("index",), ["item_index"]),
+        (("user_vector", "item_vector"), ["item_user_vector", "item_item_vector"]),
+        (("price", "price_missing"), ["price", "price_missing", "item_price_missing"]),
+    ],
+)
+def test_a_column_is_not_taken_for_something_of_ours(
+    columns: tuple[str, ...], names: list[str]
+) -> None:
+    cells: dict[str, list[object]] = {
+        "tags": [["x"], ["x", "y"], [], ["y"], ["x"], ["x", "y", "x"], ["y"]],
+        "price": [1.0, 2.0, None, 4.0, 5.0, 6.0, 7.0],
+    }
+    whole: list[object] = [90, 91, 92, 90, 91, 92, 90]
+    found = data(items=items_table(**{c: cells.get(c, whole) for c in columns})).encoded
+    assert [f.name for f in found.schema.item_features] == ["item_id", *names]
+    for name in names:
+        lists = isinstance(found.schema.by_name[name], SequenceFeature)
+        if lists:
+            assert found.item[f"{name}_length"].tolist() == [1, 2, 0, 1, 1, 3, 1, 0]
+        elif found.item[name].dtype == torch.int64:
+            # 90 and 92 are as frequent as they are in training.
+            assert found.item[name][0] != found.item[name][1]
+            assert found.item[name][0] == found.item[name][3]
+
+
+def test_a_user_column_is_not_taken_for_a_history() -> None:
+    users = pa.table({"user": [1, 2, 3], "history_kind": ["x", "x", "y"]})
+    found = data(items=items_table(kind=list("xyxyxyx")), users=users).encoded
+    assert [f.name for f in found.schema.profile][-1] == "user_history_kind"
+
+
+def test_a_column_that_no_prefix_helps_is_named() -> None:
+    table = items_table(item_length=list("xyxyxyx"), length=list("xyxyxyx"))
+    with pytest.raises(DataError, match=r"side column 'length' .*features.exclude=\[length\]"):
+        data(items=table)
 
 
 def test_multi_valued_columns_are_padded_with_lengths() -> None:
@@ -239,6 +296,25 @@ def test_weights_travel_with_their_event() -> None:
             assert weight == row[0]
 
 
+def test_weights_are_in_the_fingerprint() -> None:
+    hashes = set()
+    for last in (None, 1.0, 2.0):
+        columns = {"user": USERS, "item": ITEMS, "timestamp": list(range(11))}
+        weight = {} if last is None else {"weight": [1.0] * 10 + [last]}
+        hashes.add(
+            data_hash(
+                prepare(
+                    RawData(pa.table({**columns, **weight})),
+                    split=SplitOptions(),
+                    features=FeatureOptions(),
+                    embed_dim=4,
+                    seed=0,
+                )
+            )
+        )
+    assert len(hashes) == 3
+
+
 def test_context_is_read_at_the_event_that_is_asked_for() -> None:
     events = pa.table(
         {"user": USERS, "item": ITEMS, "timestamp": list(range(11)), "page": list("ppqqpqpqpqp")}
@@ -269,3 +345,7 @@ def test_schema_survives_json_and_checks_itself() -> None:
         )
     with pytest.raises(RechubError, match="unique over both towers; twice: .'x'"):
         FeatureSchema([SparseFeature("x", 5)], [SparseFeature("x", 5)])
+    with pytest.raises(RechubError, match="'tags_length', which is where the lengths of 'tags'"):
+        FeatureSchema([SequenceFeature("tags", 5)], [SparseFeature("tags_length", 5)])
+    with pytest.raises(RechubError, match="'item_vector', which is a name of ours"):
+        FeatureSchema([SparseFeature("item_vector", 5)], [SparseFeature("x", 5)])

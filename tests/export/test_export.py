@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,8 +15,11 @@ from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
 from rechub_cli.export import bundle
 from rechub_cli.export import onnx as writer
+from rechub_cli.export.contract import example_batch, tower_inputs
 from rechub_cli.export.onnx import export_tower
-from rechub_cli.export.parity import Parity, check_parity
+from rechub_cli.export.parity import Parity, Tower, check_parity
+from rechub_cli.features import Feature, SequenceFeature, SparseFeature
+from rechub_cli.models.matching.dssm import DSSM
 from rechub_cli.trainers.checkpoint import load_checkpoint, save_checkpoint
 from tests.contract.conftest import make_model, tiny
 
@@ -41,6 +45,38 @@ def test_metadata_and_inputs(tiny: MatchData, tmp_path: Path) -> None:
     assert shapes["history_length"] == ["batch"]
     assert shapes["history_genres"][:2] == ["batch", "length"]
     assert proto.opset_import[0].version == 20
+
+
+@pytest.mark.parametrize("tower", ["user", "item"])
+def test_a_column_may_have_any_name(tower: str, tmp_path: Path) -> None:
+    """The tracer's own values are called so, too."""
+    names = ["cat", "linear", "embedding", "val_0", "add", "in_0", "view", "inner.cat"]
+    features: list[Feature] = [SparseFeature(name, 9, 4) for name in names]
+    users: list[Feature] = [SequenceFeature("history", 9, 4, shared_with="item")]
+    items: list[Feature] = [SparseFeature("item", 9, 4)]
+    (users if tower == "user" else items).extend(features)
+    dims = {"dims": [4]}
+    model = DSSM(users, items, user_params=dims, item_params=dims)
+    export_tower(model, tmp_path / "x.onnx", tower=tower)
+    batch = example_batch(tower_inputs(model, tower))
+    found = Tower(tmp_path / "x.onnx")(batch)
+    want = getattr(model.eval(), f"{tower}_tower")(batch).detach().numpy()
+    np.testing.assert_allclose(found, want, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"), [("sasrec", {}), ("comirec_dr", {"maps": "position", "interest_num": 2})]
+)
+def test_a_tower_of_the_last_two_items_reads_no_places(
+    name: str, changes: dict[str, Any], tiny: MatchData, tmp_path: Path
+) -> None:
+    model = make_model(name, tiny, max_len=2, **changes)
+    export_tower(model, tmp_path / "x.onnx", tower="user")
+    batch = example_batch(tower_inputs(model, "user"))
+    batch["history_length"] = torch.zeros_like(batch["history_length"])
+    want = model.eval().user_tower(batch).detach().numpy()
+    batch |= {k: t[:, :0] for k, t in batch.items() if k.startswith("history") and t.dim() > 1}
+    np.testing.assert_allclose(Tower(tmp_path / "x.onnx")(batch), want, atol=1e-6)
 
 
 def test_files_name_no_place_of_this_machine(tiny: MatchData, tmp_path: Path) -> None:

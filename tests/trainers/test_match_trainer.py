@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,8 +239,10 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
 
 def test_unknown_monitor_is_named(tiny: MatchData) -> None:
     trainer = MatchTrainer(make_model("dssm", tiny), 2, n_epoch=1, monitor="ndgc@10")
+    before = [p.clone() for p in trainer.model.parameters()]
     with pytest.raises(ConfigError, match="Did you mean 'ndcg@10'"):
         trainer.fit(tiny)
+    assert all(map(torch.equal, before, trainer.model.parameters()))  # told before an epoch
 
 
 @pytest.mark.parametrize(
@@ -304,6 +307,22 @@ def test_accumulated_batches_are_one_step() -> None:
         torch.testing.assert_close(a, b)
 
 
+def test_what_an_epoch_leaves_over_is_a_whole_step() -> None:
+    """One batch moves the weights as far, be four to a step or one."""
+    batch = next(iter(DataLoader(rows(None, n=16), batch_size=16)))
+    first, moved = quick_model(), []
+    for layer in first.modules():
+        if isinstance(layer, Dropout):
+            layer.p = 0.0
+    for accumulate in (1, 4):
+        model = copy.deepcopy(first)
+        options: Any = {"accumulate": accumulate, "clip_norm": 1e-2}
+        MatchTrainer(model, 0, {"name": "sgd", "lr": 0.1}, 1, **options).fit([batch])
+        moved.append(list(model.parameters()))
+    for a, b in zip(*moved, strict=True):
+        torch.testing.assert_close(a, b)
+
+
 class Stream(IterableDataset[tuple[dict[str, Tensor], Tensor]]):
     """The rows, without a length."""
 
@@ -364,6 +383,12 @@ def test_decay_spares_vectors() -> None:
     optimizer = build_optimizer(torch.nn.Linear(3, 2), {"lr": 0.1, "weight_decay": 0.5})
     decay = {tuple(p.shape): g["weight_decay"] for g in optimizer.param_groups for p in g["params"]}
     assert decay == {(2, 3): 0.5, (2,): 0.0}
+
+
+def test_a_warm_up_that_never_ends_is_refused(tiny: MatchData) -> None:
+    trainer = MatchTrainer(make_model("dssm", tiny), 2, n_epoch=2, batch_size=1000, warmup_steps=2)
+    with pytest.raises(ConfigError, match=r"warmup_steps=2, and all epochs together have 2 steps"):
+        trainer.fit(tiny)
 
 
 def test_schedules_by_hand() -> None:
