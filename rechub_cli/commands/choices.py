@@ -18,6 +18,7 @@ from rechub_cli.trainers.options import (
     choose_sampler,
     most_validated,
 )
+from rechub_cli.trainers.rules import choose_schedule
 
 
 def chosen_optimizer(
@@ -44,6 +45,7 @@ def choices(
     return {
         "sampler": negatives.sampler,
         "num_negatives": negatives.num_negatives,
+        "schedule": choose_schedule(options.schedule.name, n_epoch=options.n_epoch),
         "optimizer": chosen_optimizer(data, options, device)["name"],
         "samples": training_samples(data, model, options.samples) if causal else None,
         "batch_size": batch_rows(data, model, options.batch_size, options.samples),

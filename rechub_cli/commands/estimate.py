@@ -38,7 +38,7 @@ from rechub_cli.runs import load_data, make_model
 from rechub_cli.trainers.device import pick_device
 from rechub_cli.trainers.loading import batch_rows
 from rechub_cli.trainers.options import StepOptions, most_validated
-from rechub_cli.trainers.rules import ANNEAL, ANNEAL_EPOCHS, LAZY
+from rechub_cli.trainers.rules import ANNEAL, ANNEAL_EPOCHS, LAZY, choose_schedule
 
 ENDLESS = 1_000_000
 """Epochs, so that the measuring decides when the loop ends."""
@@ -197,6 +197,7 @@ def print_estimate(
     step = mean(cost.seconds)
     epoch = cost.steps_per_epoch * step + seconds.validation
     rest = seconds.load + seconds.final + seconds.baselines + seconds.export
+    schedule = choose_schedule(options.schedule.name, n_epoch=options.n_epoch)
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = (
         ("parameters", f"{sum(p.numel() for p in model.parameters()):,}"),
@@ -216,7 +217,7 @@ def print_estimate(
                 rest,
                 n_epoch=options.n_epoch,
                 patience=options.patience,
-                more=ANNEAL_EPOCHS if options.schedule.name == ANNEAL else 0,
+                more=ANNEAL_EPOCHS if schedule == ANNEAL else 0,
             ),
         ),
     )

@@ -45,6 +45,7 @@ LATER = (
     Later("model", "input_dropout", 0.0, names=MLP_MODELS),
     Later("model", "residual", False, names=("gru4rec",)),
     Later("model", "maps", "position", names=("comirec_dr",)),
+    Later("model", "agreement", "dot", names=("mind", "comirec_dr")),
     # Recorded figures lack it: it was null.
     Later("trainer.optimizer_params", "lr", 1e-3, beside="weight_decay"),
     Later("data", "cache", False, names=("table",)),

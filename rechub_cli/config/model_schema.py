@@ -96,12 +96,14 @@ class MindParams(InterestParams):
     name: Literal["mind"]
     routing_iterations: Iterations
     recency: bool
+    agreement: Literal["cosine", "dot"]
 
 
 class ComirecDrParams(InterestParams):
     name: Literal["comirec_dr"]
     routing_iterations: Iterations
     maps: Literal["interest", "position"]
+    agreement: Literal["cosine", "dot"]
 
 
 class ComirecSaParams(InterestParams):

@@ -35,7 +35,7 @@ class OptimizerParams(Node):
 
 
 class ScheduleConfig(Node):
-    name: Literal["constant", "linear", "cosine", "anneal"]
+    name: Literal["auto", "constant", "linear", "cosine", "anneal"]
     warmup_steps: Count
 
 

@@ -31,7 +31,13 @@ from rechub_cli.trainers.options import (
     parse_mode,
 )
 from rechub_cli.trainers.reporter import EpochResult, Reporter
-from rechub_cli.trainers.rules import clip_rule, lazy_sampler_rule, loop_rules, top_k_rule
+from rechub_cli.trainers.rules import (
+    choose_schedule,
+    clip_rule,
+    lazy_sampler_rule,
+    loop_rules,
+    top_k_rule,
+)
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
 from rechub_cli.trainers.towers import Towers
@@ -51,9 +57,10 @@ class MatchTrainer:
     valid_queries: most queries for that, spread over all of them; None: 50,000.
     patience: epochs without a better monitor before the end; None: never stop early. mask_seen:
         serving leaves seen items out: so do validation and listwise (NegativeOptions.exclude).
-    schedule, warmup_steps: see build_schedule. clip_norm: largest gradient norm. accumulate:
-        batches a step. device: auto, cpu or cuda. precision, compile: see StepOptions. threads:
-        CPU threads; None leaves torch's. seed: of batches, negatives and dropout.
+    schedule: auto, see choose_schedule, or one of build_schedule, as warmup_steps is. clip_norm:
+        largest gradient norm. accumulate: batches a step. device: auto, cpu or cuda. precision,
+        compile: see StepOptions. threads: CPU threads; None leaves torch's. seed: of batches,
+        negatives and dropout.
     run_dir: where checkpoints go; None keeps the best epoch in memory only.
     """
 
@@ -73,7 +80,7 @@ class MatchTrainer:
         valid_queries: int | None = None,
         top_k: Sequence[int] = (5, 10, 20, 50),
         mask_seen: bool = True,
-        schedule: str = "constant",
+        schedule: str = "auto",
         warmup_steps: int = 0,
         clip_norm: float | None = None,
         accumulate: int = 1,
@@ -137,6 +144,8 @@ class MatchTrainer:
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
         self.warnings, self.history, self.figures = watch.warnings, [], {}
+        total = steps.updates(n_epoch=self.n_epoch, accumulate=self.accumulate)
+        schedule = choose_schedule(self.schedule, n_epoch=self.n_epoch, sized=total is not None)
         updates = build_updates(
             self.model,
             choose_optimizer(
@@ -147,16 +156,16 @@ class MatchTrainer:
                 on_cpu=self.device.type == "cpu",
             ),
             watch.gradients,
-            schedule=self.schedule,
+            schedule=schedule,
             warmup_steps=self.warmup_steps,
-            total_steps=steps.updates(n_epoch=self.n_epoch, accumulate=self.accumulate),
+            total_steps=total,
             clip_norm=self.clip_norm,
             accumulate=self.accumulate,
         )
         torch.manual_seed(self.seed)  # dropout
         self.reporter.start(n_epoch=self.n_epoch, steps=steps.length, monitor=self.monitor)
         best_tensors = model_tensors(self.model)
-        course = Course(self.n_epoch, self.patience, self.monitor, self.schedule)
+        course = Course(self.n_epoch, self.patience, self.monitor, schedule)
         for epoch in count(1):
             result = self._epoch(epoch, steps, watch, updates, valid)
             self.history.append(result)

@@ -13,7 +13,14 @@ from torch import Tensor, nn
 from rechub_cli.checks import check, check_known, is_number
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
-from rechub_cli.trainers.rules import ANNEAL, ANNEAL_RATE, LAZY, OPTIMIZERS, decay_rule
+from rechub_cli.trainers.rules import (
+    ANNEAL,
+    ANNEAL_RATE,
+    LAZY,
+    OPTIMIZERS,
+    SCHEDULES,
+    decay_rule,
+)
 
 DENSE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -21,7 +28,6 @@ DENSE: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adagrad": torch.optim.Adagrad,
     "sgd": torch.optim.SGD,
 }
-SCHEDULES = ("constant", "linear", "cosine", ANNEAL)
 
 
 def build_optimizer(model: nn.Module, params: Mapping[str, Any]) -> torch.optim.Optimizer:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rechub_cli.checks import Rule, is_number, is_whole, whole_rule
+from rechub_cli.checks import Rule, check_known, is_number, is_whole, whole_rule
 
 LOSSES = {"pointwise": ("bce", "gbce"), "pairwise": ("bpr", "bpr_max"), "listwise": ("softmax",)}
 MODES = tuple(LOSSES)
@@ -32,6 +32,7 @@ PRECISIONS = ("fp32", "bf16")
 SAMPLES = ("auto", "windows", "prefixes")
 ANNEAL, ANNEAL_EPOCHS, ANNEAL_RATE = "anneal", 2, 0.2
 """A schedule; its last epochs, and the share of the rate from which it falls to 0 in them."""
+SCHEDULES = ("constant", "linear", "cosine", ANNEAL)
 LAZY = OPTIMIZERS[-2:]
 """Optimizers under which a step touches only the rows of the tables that it has looked up."""
 
@@ -153,6 +154,14 @@ def anneal_rule(schedule: str, n_epoch: object) -> Rule:
         f"schedule|(anneal) needs n_epoch of {ANNEAL_EPOCHS + 1} or more, of which the last "
         f"{ANNEAL_EPOCHS} have a falling rate: raise it, or use linear",
     )
+
+
+def choose_schedule(name: str, *, n_epoch: int, sized: bool = True) -> str:
+    """The schedule that auto stands for. sized: whether the steps of an epoch are known."""
+    check_known("schedule", name, ("auto", *SCHEDULES))
+    if name != "auto":
+        return name
+    return ANNEAL if sized and n_epoch > ANNEAL_EPOCHS else "constant"
 
 
 def loop_rules(found: Mapping[str, Any]) -> list[Rule]:

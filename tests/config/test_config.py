@@ -127,11 +127,11 @@ def test_a_resolved_config_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "count"),
     [
-        (("data=table", "data.path=x"), 9),
+        (("data=table", "data.path=x"), 10),
         (("model=sasrec",), 8),
         (("model=gru4rec",), 7),
-        (("model=comirec_dr",), 9),
-        (("trainer=pairwise",), 7),
+        (("model=comirec_dr",), 10),
+        (("trainer=pairwise",), 8),
         (("model=dssm",), 9),
     ],
 )

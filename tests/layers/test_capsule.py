@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+import pytest
 import torch
 from torch import nn
 
+from rechub_cli.errors import ConfigError
 from rechub_cli.layers.capsule import (
+    Agreement,
     CapsuleRouting,
     InterestRouting,
     PositionalRouting,
@@ -29,9 +35,9 @@ def start(layer: nn.Module) -> float:
 def test_interests_start_near_the_items_of_the_history() -> None:
     # The identity and half of Xavier's draw: 1 / sqrt(1 + 1/4).
     torch.manual_seed(0)
-    capsules = CapsuleRouting(64, num_interests=4, iterations=3, max_len=5, recency=True)
-    positional = PositionalRouting(64, num_interests=4, iterations=3, max_len=5)
-    shared = InterestRouting(64, num_interests=4, iterations=3, max_len=5)
+    sizes: Any = {"num_interests": 4, "iterations": 3, "max_len": 5, "agreement": "cosine"}
+    capsules = CapsuleRouting(64, recency=True, **sizes)
+    positional, shared = PositionalRouting(64, **sizes), InterestRouting(64, **sizes)
     for layer in (capsules, positional, shared):
         assert abs(start(layer) - 1.25**-0.5) < 0.02
     assert not torch.equal(positional.maps[0, 0], positional.maps[0, 1])
@@ -41,8 +47,9 @@ def test_interests_start_near_the_items_of_the_history() -> None:
 def test_one_map_an_interest_is_the_same_map_at_every_position() -> None:
     """Equal to the paper's form, which is held to independent values; gradients too."""
     torch.manual_seed(0)
-    shared = InterestRouting(8, num_interests=3, iterations=3, max_len=5).double()
-    positional = PositionalRouting(8, num_interests=3, iterations=3, max_len=5).double()
+    sizes: Any = {"num_interests": 3, "iterations": 3, "max_len": 5, "agreement": "dot"}
+    shared = InterestRouting(8, **sizes).double()
+    positional = PositionalRouting(8, **sizes).double()
     positional.maps.data.copy_(shared.maps.data.expand(5, -1, -1, -1))
     lengths = torch.tensor([3, 7, 0, 1])
     found = []
@@ -58,9 +65,32 @@ def test_one_map_an_interest_is_the_same_map_at_every_position() -> None:
     torch.testing.assert_close(of_maps, want_maps.sum(0))
 
 
+@pytest.mark.parametrize("form", [CapsuleRouting, PositionalRouting, InterestRouting])
+def test_a_larger_scale_divides_what_a_user_likes(form: Any) -> None:
+    """Of two kinds of items, each interest ends at one; at a small scale both are at both."""
+    torch.manual_seed(0)
+    more = {"recency": False} if form is CapsuleRouting else {}
+    layer = form(16, num_interests=2, iterations=3, max_len=8, agreement="cosine", **more)
+    kinds = torch.eye(2, 16)
+    items = kinds[torch.tensor([[0, 1, 1, 0, 1, 0, 0, 1]])]
+    apart = []
+    for scale in (0.1, 30.0):
+        layer.agreement.log_scale.data.fill_(math.log(scale))
+        with torch.no_grad():
+            interests = layer(PastItems(items), torch.tensor([8]))[0]
+        apart.append(1 - float(torch.cosine_similarity(*interests, dim=0)))
+    assert apart[0] < apart[1] / 2
+    assert apart[1] > 0.5
+
+
+def test_agreements_are_named() -> None:
+    with pytest.raises(ConfigError, match="agreement='cos'"):
+        Agreement("cos")
+
+
 def test_a_position_s_weight_counts_from_the_end() -> None:
     """Written out for one row: routing by hand, weights exp(r) of the sum alone."""
-    layer = InterestRouting(4, num_interests=2, iterations=2, max_len=3).double()
+    layer = InterestRouting(4, num_interests=2, iterations=2, max_len=3, agreement="dot").double()
     layer.recency.data = torch.tensor([0.5, -1.0, 2.0]).double()
     items = torch.randn(1, 5, 4).double()
     history = items[0, 1:4]  # the last 3 of 4 events

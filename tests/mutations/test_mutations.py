@@ -90,6 +90,32 @@ MUTATIONS = (
     ),
     Mutation("mind", "softmax axis", CAPSULE, "dim=1\n", "dim=2\n"),
     Mutation("mind", "detach", CAPSULE, "used, strength, mapped)", "used, strength, fixed)"),
+    Mutation(
+        "mind", "scale of the routing", CAPSULE, "self.log_scale.exp() * nearness", "nearness",
+        "tests/parity",
+    ),
+    Mutation(
+        "mind", "cosine in the routing", CAPSULE, "nn.functional.normalize(vectors, dim=-1)",
+        "vectors", "tests/parity",
+    ),
+    Mutation(
+        "mind", "the scale learns", CAPSULE, "self.log_scale.exp() *",
+        "self.log_scale.detach().exp() *", "tests/parity",
+    ),
+    Mutation(
+        "mind", "the scale learns by the last iteration", CAPSULE,
+        "logits.detach(), used, strength", "logits, used, strength", "tests/parity",
+    ),
+    Mutation(
+        "comirec_dr", "the scale learns by the last iteration, one map", CAPSULE,
+        "logits.detach(), strength.detach(), fixed, maps", "logits, strength.detach(), fixed, maps",
+        "tests/parity",
+    ),
+    Mutation(
+        "comirec_dr", "the scale learns by the last iteration, maps by position", CAPSULE,
+        "self._interests(logits.detach(), strength, fixed)",
+        "self._interests(logits, strength, fixed)", "tests/parity",
+    ),
     Mutation("mind", "alignment", HISTORY, *RECENT),
     Mutation("mind", "temperature", BASE, *SCORES, CONTRACT),
     Mutation(

@@ -8,6 +8,7 @@ B rows, Q queries, K interests, D width.
 from __future__ import annotations
 
 import json
+import math
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from rechub_cli.evaluation.metrics import compute_metrics
 from rechub_cli.evaluation.ranking import rank_queries
 from rechub_cli.features import SequenceFeature, SparseFeature
 from rechub_cli.layers.attention import SelfAttentiveInterests
-from rechub_cli.layers.capsule import CapsuleRouting, PositionalRouting
+from rechub_cli.layers.capsule import CapsuleRouting, InterestRouting, PositionalRouting
 from rechub_cli.layers.mlp import MLP
 from rechub_cli.layers.past import PastItems
 from rechub_cli.models.matching.causal import CausalModel
@@ -285,20 +286,37 @@ def mind_batch(inputs: dict[str, Any], length: int) -> dict[str, Tensor]:
     return {"history": history, "history_length": torch.tensor([length])}
 
 
-@pytest.mark.parametrize("recency", [False, True])
-def test_mind_routing(recency: bool) -> None:
+def set_scale(routing: torch.nn.Module, scale: float) -> None:
+    """Of the cosine in the routing."""
+    log_scale = routing.agreement.log_scale
+    assert isinstance(log_scale, torch.nn.Parameter)
+    log_scale.data.fill_(math.log(scale))
+
+
+def close_scale(routing: torch.nn.Module, scale: float, want: float) -> None:
+    """The gradient by the scale, from that by its logarithm; none where one interest is used."""
+    gradient = routing.agreement.log_scale.grad
+    close(real(0.0) if gradient is None else gradient / scale, want)
+
+
+@pytest.mark.parametrize("form", ["without_recency", "with_recency", "cosine"])
+def test_mind_routing(form: str) -> None:
     case = values("mind")
     inputs, given = case["inputs"], case["parameters"]
-    places = len(given["recency"])
-    for want in case["expected"]["with_recency" if recency else "without_recency"]:
+    places, expected = len(given["recency"]), case["expected"][form]
+    scale = expected["scale"] if form == "cosine" else None
+    for want in expected if scale is None else expected["cases"]:
         table = real(given["item_table"]).requires_grad_()
         routing = CapsuleRouting(
             3,
             num_interests=len(given["first_logits"]),
             iterations=3,
             max_len=places,
-            recency=recency,
+            recency=form != "without_recency",
+            agreement="dot" if scale is None else "cosine",
         ).double()
+        if scale is not None:
+            set_scale(routing, scale)
         routing.bilinear.weight.data.copy_(real(given["S"]))
         routing.initial_logits.copy_(real(given["first_logits"]))
         if routing.recency is not None:
@@ -315,6 +333,8 @@ def test_mind_routing(recency: bool) -> None:
         if routing.recency is not None:
             assert routing.recency.grad is not None
             close(routing.recency.grad, want["grad_recency"])
+        if scale is not None:
+            close_scale(routing, scale, want["grad_scale"])
 
 
 @pytest.mark.parametrize("power", [1.0, 2.0, None])
@@ -335,6 +355,7 @@ def test_mind_tower_and_label_attention(power: float | None) -> None:
         selection="target" if power is None else "mixed",
         label_attention=power,
         max_len=len(given["recency"]),
+        agreement="dot",
     ).double()
     tables = model.user_tower.profile.tables.tables
     tables["item"].weight.data.copy_(real(given["item_table"]))
@@ -376,15 +397,33 @@ def test_comirec_sa(bias: bool) -> None:
     check_interests(layer, given, inputs, case["expected"][key])
 
 
-def test_comirec_dr() -> None:
+@pytest.mark.parametrize("form", ["cases", "cosine", "one_map_dot", "one_map"])
+def test_comirec_dr(form: str) -> None:
     case = values("comirec_dr")
-    given = case["parameters"]
-    maps = real(given["maps"])
-    layer = PositionalRouting(
-        maps.shape[-1], num_interests=maps.shape[1], iterations=3, max_len=len(maps)
-    ).double()
-    layer.maps.data.copy_(maps)
-    check_interests(layer, given, case["inputs"], case["expected"]["cases"])
+    given, expected = case["parameters"], case["expected"][form]
+    if form == "cases":
+        expected = {"cases": expected}
+    maps, scale = real(expected.get("maps", given["maps"])), expected.get("scale")
+    kind = InterestRouting if "maps" in expected else PositionalRouting
+    for row, want in enumerate(expected["cases"]):
+        layer = kind(
+            maps.shape[-1],
+            num_interests=maps.shape[-3],
+            iterations=3,
+            max_len=len(given["maps"]),
+            agreement="dot" if scale is None else "cosine",
+        ).double()
+        layer.maps.data.copy_(maps)
+        if "recency" in expected:
+            layer.recency.data.copy_(real(expected["recency"]))
+        if scale is not None:
+            set_scale(layer, scale)
+        check_interests(layer, given, case["inputs"], {row: want})
+        close(layer.maps.grad, want["grad_maps"])
+        if "recency" in expected:
+            close(layer.recency.grad, want["grad_recency"])
+        if scale is not None:
+            close_scale(layer, scale, want["grad_scale"])
 
 
 def check_interests(
@@ -392,8 +431,8 @@ def check_interests(
 ) -> None:
     """Interests of all rows, and the gradient of the item table row by row."""
     history, lengths = torch.tensor(inputs["history"]), torch.tensor(inputs["history_length"])
-    cases = cases["cases"] if isinstance(cases, dict) else cases
-    for row, want in enumerate(cases):
+    rows = cases if isinstance(cases, dict) else dict(enumerate(cases))
+    for row, want in rows.items():
         table = real(given["item_table"]).requires_grad_()
         interests = layer(PastItems(table[history]), lengths)
         close(interests[row], want["interests"])

@@ -97,8 +97,8 @@ def test_the_readme_shows_the_recorded_figures() -> None:
 
 
 def test_the_command_line_has_the_last_word() -> None:
-    config = compose("ml_100k_mind", "model=dssm", "trainer.n_epoch=3", "seed=4")
-    assert (config.model.name, config.trainer.n_epoch, config.seed) == ("dssm", 3, 4)
+    config = compose("ml_100k_dssm", "model=mind", "trainer.n_epoch=3", "seed=4")
+    assert (config.model.name, config.trainer.n_epoch, config.seed) == ("mind", 3, 4)
     assert config.data.name == "ml_100k"
 
 

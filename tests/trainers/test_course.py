@@ -13,7 +13,7 @@ from rechub_cli.trainers.course import Course
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.optimizers import anneal_schedule, build_schedule
 from rechub_cli.trainers.reporter import EpochResult, Reporter
-from rechub_cli.trainers.rules import ANNEAL_EPOCHS, ANNEAL_RATE
+from rechub_cli.trainers.rules import ANNEAL_EPOCHS, ANNEAL_RATE, choose_schedule
 from tests.contract.conftest import make_model
 
 
@@ -130,3 +130,31 @@ def test_annealing_goes_on_from_the_best_epoch(
 def test_annealing_needs_epochs_before_it(tiny: MatchData) -> None:
     with pytest.raises(ConfigError, match=r"\(anneal\) needs n_epoch of 3 or more"):
         MatchTrainer(make_model("dssm", tiny), 2, n_epoch=2, schedule="anneal")
+
+
+@pytest.mark.parametrize(
+    ("name", "n_epoch", "sized", "chosen"),
+    [
+        ("auto", 3, True, "anneal"),
+        ("auto", 2, True, "constant"),
+        ("auto", 9, False, "constant"),
+        ("linear", 2, True, "linear"),
+        ("constant", 9, True, "constant"),
+    ],
+)
+def test_auto_anneals_where_it_can(name: str, n_epoch: int, sized: bool, chosen: str) -> None:
+    assert choose_schedule(name, n_epoch=n_epoch, sized=sized) == chosen
+
+
+def test_a_training_is_annealed_unless_told_otherwise(tiny: MatchData) -> None:
+    fell = []
+    options: list[dict[str, Any]] = [{}, {"schedule": "constant"}]
+    for more in options:
+        heard = Heard()
+        model = make_model("dssm", tiny)
+        heard.trainer = MatchTrainer(model, 2, n_epoch=3, reporter=heard, **more)
+        heard.trainer.fit(tiny)
+        fell.append(heard.fell)
+    assert fell == [[1], []]
+    with pytest.raises(ConfigError, match="Did you mean 'cosine'"):
+        MatchTrainer(make_model("dssm", tiny), 2, n_epoch=3, schedule="cosin").fit(tiny)

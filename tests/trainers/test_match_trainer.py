@@ -162,6 +162,7 @@ def test_best_epoch_is_kept_and_patience_ends_it(tiny: MatchData, tmp_path: Path
         batch_size=16,
         patience=3,
         monitor="ndcg@5",
+        schedule="constant",
         run_dir=tmp_path,
     )
     history = trainer.fit(tiny)

@@ -19,14 +19,16 @@ class ComirecDR(MultiInterestModel):
 
     user_features, item_features, user_params, temperature, similarity, tied: as in YoutubeDNN.
     interest_num: K >= 1. routing_iterations: >= 1.
+    agreement: of an interest with an item in the routing, ``cosine`` by a learned scale or ``dot``
+        (the paper's); see Agreement.
     maps: ``interest``, see InterestRouting; ``position``, the paper's, see PositionalRouting.
     selection, label_attention, input_dropout: see MultiInterestModel; the paper's selection is
         target.
     max_len: most recent items of a history that count.
 
-    Deviations from the paper: cosine and one map an interest by default, and user features and an
-    MLP behind each interest, added to it (the paper has neither; nearest to it is a table without
-    side columns and ``user_params={dims: [embed_dim], residual: false}``).
+    Deviations from the paper: cosine in scores and routing, and one map an interest by default, and
+    user features and an MLP behind each interest, added to it (the paper has neither; nearest to it
+    is a table without side columns and ``user_params={dims: [embed_dim], residual: false}``).
     """
 
     name: ClassVar[str] = "comirec_dr"
@@ -42,6 +44,7 @@ class ComirecDR(MultiInterestModel):
         interest_num: int = 4,
         routing_iterations: int = 3,
         maps: str = "interest",
+        agreement: str = "cosine",
         selection: str = "candidate",
         label_attention: float | None = None,
         input_dropout: float = 0.0,
@@ -62,6 +65,10 @@ class ComirecDR(MultiInterestModel):
             input_dropout=input_dropout,
             tied=tied,
             interests=lambda dim: MAPS[maps](
-                dim, num_interests=interest_num, iterations=routing_iterations, max_len=max_len
+                dim,
+                num_interests=interest_num,
+                iterations=routing_iterations,
+                max_len=max_len,
+                agreement=agreement,
             ),
         )

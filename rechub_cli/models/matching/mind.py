@@ -19,8 +19,9 @@ class MIND(MultiInterestModel):
 
     user_features, item_features, user_params, temperature, similarity, tied: as in YoutubeDNN.
     interest_num: K >= 1; a history of length L has clamp(floor(log2 L), 1, K) of them.
-    routing_iterations, recency: see CapsuleRouting. max_len: most recent items of a
-        history that count.
+    routing_iterations, recency: see CapsuleRouting. agreement: of an interest with an item in the
+        routing, ``cosine`` by a learned scale or ``dot`` (the paper's); see Agreement. max_len:
+        most recent items of a history that count.
     selection, label_attention, input_dropout: see MultiInterestModel; the paper's selection is
         mixed.
 
@@ -42,6 +43,7 @@ class MIND(MultiInterestModel):
         interest_num: int = 4,
         routing_iterations: int = 3,
         recency: bool = True,
+        agreement: str = "cosine",
         selection: str = "candidate",
         label_attention: float | None = None,
         input_dropout: float = 0.0,
@@ -67,6 +69,7 @@ class MIND(MultiInterestModel):
                 iterations=routing_iterations,
                 max_len=max_len,
                 recency=recency,
+                agreement=agreement,
             ),
         )
 

@@ -103,7 +103,9 @@ def _transformer(heads: int, hidden_dim: int, dropout: float) -> tuple[str, ...]
 
 
 SPEEDS = (
-    _ancestor("comirec_dr", 256, 1 / 15, "model.maps=position", *_mlp("user", HEAD)),
+    _ancestor(
+        "comirec_dr", 256, 1 / 15, "model.maps=position", "model.agreement=dot", *_mlp("user", HEAD)
+    ),
     _ancestor("comirec_sa", 256, 1 / 6, *_mlp("user", HEAD), f"model.hidden_dim={4 * WIDTH}"),
     _ancestor(
         "dssm", 1024, 1 / 6, MEAN, *_mlp("user", TOWER), *_mlp("item", TOWER), mode="pointwise"
@@ -118,7 +120,9 @@ SPEEDS = (
         "trainer.samples=windows",
         windows=8,
     ),
-    _ancestor("mind", 256, 1 / 6, "model.recency=false", *_mlp("user", HEAD)),
+    _ancestor(
+        "mind", 256, 1 / 6, "model.recency=false", "model.agreement=dot", *_mlp("user", HEAD)
+    ),
     _ancestor("youtube_dnn", 2048, 1 / 6, MEAN, *_mlp("user", TOWER)),
     _ancestor(
         "sasrec",

@@ -65,6 +65,13 @@ def normalise(x: Array) -> Array:
     return x * 0 if square.real == 0 else x / np.sqrt(square)
 
 
+def cosines(a: Array, b: Array) -> Array:
+    """The cosine of every row of a with every row of b; 0 where either row is zero."""
+    unit_a = np.array([normalise(row) for row in a]).reshape(a.shape)
+    unit_b = np.array([normalise(row) for row in b]).reshape(b.shape)
+    return unit_a @ unit_b.T
+
+
 def linear(x: Array, weight: Array, bias: Array) -> Array:
     """weight @ x + bias with weight [out, in], as torch.nn.Linear stores it."""
     return weight @ x + bias

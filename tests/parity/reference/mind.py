@@ -5,6 +5,7 @@ softmax over the *higher* capsules; THUDM/ComiRec src/model.py class CapsuleNetw
 (bilinear_type 0: softmax over interests, gradient through the third iteration only).
 Deviations: the initial logits are a fixed table indexed [interest, position from the end]; an
 optional weight exp(recency[position from the end]) multiplies each behaviour's contribution.
+A second form ("cosine") takes scale * cos(u_j, S e_i) for the agreement u_j . S e_i.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 from tests.parity.reference.common import (
     Array,
     checked_gradient,
+    cosines,
     finite_differences,
     gradient,
     layer,
@@ -29,6 +31,15 @@ INTERESTS, DIM, WINDOW, ITERATIONS = 4, 3, 16, 3
 LENGTHS = [0, 1, 2, 5, 8, 9, 16]
 HISTORY = [3, 1, 4, 1, 5, 6, 2, 6, 5, 3, 7, 2, 1, 7, 4, 6]
 TARGET, POWERS = 2, [1.0, 2.0]
+SCALE = 3.5
+COSINE = (
+    "cosine (with recency): as with_recency but b_ij += scale * cos(u_j, S e_i), 0 for a zero "
+    "vector; grad_item_table, grad_S, grad_recency as above (last weights held constant); "
+    "grad_scale: the cosines of both earlier iterations held constant, last b = first_logits + "
+    "scale * (cosines of iteration 1 + cosines of iteration 2), w = the masked softmax, vectors "
+    "constant; source: this project's form; routing as in Li 2019 / Cen 2020 with cosine agreement "
+    "(Sabour 2017 routing by agreement) and a learned scale"
+)
 
 
 def used_interests(length: int) -> int:
@@ -75,6 +86,46 @@ def route(
     return found, weights
 
 
+def cosine_sum(
+    mapped: Array, weighted: Array, first: Array, used: int, scale: float | Array
+) -> Array:
+    """cos(u_j, S e_i) summed over the iterations before the last, [K, n]."""
+    total = np.zeros(first.shape)
+    for _ in range(ITERATIONS - 1):
+        weights = routing_weights(first + scale * total, used)
+        total = total + cosines(capsules(weights, weighted), mapped)
+    return total
+
+
+def cosine_route(
+    embedded: Array,
+    bilinear: Array,
+    first: Array,
+    recency: Array,
+    scale: float | Array,
+    *,
+    frozen: Array | None = None,
+    held: Array | None = None,
+) -> tuple[Array, Array, Array]:
+    """`route` with agreement by cosine; gives the sum of the cosines [K, n] as a third part.
+
+    `frozen` gives the last iteration's weights, `held` the sum of the cosines before it.
+    """
+    length = len(embedded)
+    if length == 0:
+        return np.zeros((INTERESTS, DIM)), np.zeros((INTERESTS, 0)), np.zeros((INTERESTS, 0))
+    used = used_interests(length)
+    from_end = [length - 1 - i for i in range(length)]
+    mapped = np.array([bilinear @ e for e in embedded])
+    weighted = mapped * np.exp(recency[from_end])[:, None]
+    start = first[:, from_end]
+    total = cosine_sum(mapped, weighted, start, used, scale) if held is None else held
+    weights = routing_weights(start + scale * total, used) if frozen is None else frozen
+    found = capsules(weights, weighted)
+    found[used:] = found[0]
+    return found, weights, total
+
+
 def label_aware(interests: Array, target: Array, used: int, power: float) -> Array:
     """softmax(power * V e) mixed over the used interests; power = inf takes the best one."""
     logits = interests[:used] @ target
@@ -119,6 +170,29 @@ def check_routing(given: dict) -> None:
         raise AssertionError("this input cannot tell the cut gradient from the whole one")
 
 
+def check_cosine(given: dict) -> None:
+    """Lengths of vectors do not matter to the weights; each cut differs from the whole gradient."""
+    embedded, s = given["item_table"][HISTORY[:9]], given["S"]
+    first, recency = given["first_logits"], given["recency"]
+    _, weights, total = cosine_route(embedded, s, first, recency, SCALE)
+    longer = cosine_route(embedded * 1.7, s * 3, first, recency + 0.4, SCALE)[1]
+    np.testing.assert_allclose(longer, weights, rtol=1e-12)
+    if np.max(np.abs(total[: used_interests(9)])) > ITERATIONS - 1 or np.any(total[3:]):
+        raise AssertionError("a cosine is at most 1, and 0 for the zero vector of an unused one")
+
+    def of_map(x: Array, cut: Array | None) -> complex:
+        return np.sum(cosine_route(embedded, x, first, recency, SCALE, frozen=cut)[0])
+
+    def of_scale(x: Array, cut: Array | None) -> complex:
+        return np.sum(cosine_route(embedded, s, first, recency, x, held=cut)[0])
+
+    for total_of, cut, x in ((of_map, weights, s), (of_scale, total, np.array(SCALE))):
+        whole = checked_gradient(lambda x, f=total_of: f(x, None), x)
+        partial = checked_gradient(lambda x, f=total_of, cut=cut: f(x, cut), x)
+        if np.allclose(whole, partial, rtol=1e-3):
+            raise AssertionError("this input cannot tell the cut gradient from the whole one")
+
+
 def case(length: int, given: dict, *, recency: Array) -> dict:
     """Everything expected of the history's first `length` items."""
     items = HISTORY[:length]
@@ -149,10 +223,35 @@ def case(length: int, given: dict, *, recency: Array) -> dict:
     }
 
 
+def cosine_case(length: int, given: dict) -> dict:
+    """Agreement by cosine on the history's first `length` items, with recency."""
+    items, probe = HISTORY[:length], plain_numbers(INTERESTS, DIM, seed=60)
+    table, s, recency = given["item_table"], given["S"], given["recency"]
+    first = given["first_logits"]
+    interests, weights, total = cosine_route(table[items], s, first, recency, SCALE)
+
+    def probed(table: Array, s: Array, r: Array) -> complex:
+        return np.sum(probe * cosine_route(table[items], s, first, r, SCALE, frozen=weights)[0])
+
+    def scaled(c: Array) -> complex:
+        return np.sum(probe * cosine_route(table[items], s, first, recency, c, held=total)[0])
+
+    return {
+        "history_length": length,
+        "interests": interests,
+        "routing_weights": weights,
+        "grad_item_table": checked_gradient(lambda x: probed(x, s, recency), table),
+        "grad_S": checked_gradient(lambda x: probed(table, x, recency), s),
+        "grad_recency": checked_gradient(lambda x: probed(table, s, x), recency),
+        "grad_scale": float(checked_gradient(scaled, np.array(SCALE))),
+    }
+
+
 def values() -> dict:
-    """Cases with and without the recency weight."""
+    """Cases with and without the recency weight, and with agreement by cosine."""
     given = parameters()
     check_routing(given)
+    check_cosine(given)
     flat = np.zeros(WINDOW)
     return {
         "source": "Li 2019 sections 4.3 and 4.4; Sabour 2017 eq. 1; THUDM/ComiRec src/model.py",
@@ -173,6 +272,7 @@ def values() -> dict:
             "last iteration's routing weights held constant (no gradient through the first two)",
             "mlp_*: [interest (3), user_table[user] (2)] through user_mlp, W [out, in]; ReLU "
             "between layers; the last layer is given both linear and with ReLU",
+            COSINE,
         ],
         "inputs": {
             "history": HISTORY,
@@ -183,5 +283,6 @@ def values() -> dict:
         "expected": {
             "without_recency": [case(n, given, recency=flat) for n in LENGTHS],
             "with_recency": [case(n, given, recency=given["recency"]) for n in LENGTHS],
+            "cosine": {"scale": SCALE, "cases": [cosine_case(n, given) for n in LENGTHS]},
         },
     }
