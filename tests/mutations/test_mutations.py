@@ -462,6 +462,34 @@ MUTATIONS = (
         "if num_items <= MOST_COMPARED:", "if True:", COMBINATIONS_TEST,
     ),
     Mutation(
+        "options", "auto anneals", "trainers/rules.py", "return ANNEAL if sized and",
+        "return 'constant' if sized and", "tests/trainers/test_course.py",
+    ),
+    Mutation(
+        "trainer", "the rest of an epoch", "trainers/updates.py",
+        "self.accumulate / self.batches", "1.0", "tests/trainers/test_match_trainer.py",
+    ),
+    Mutation(
+        "data", "weights in the fingerprint", "fingerprint.py", "else [interactions.weights]",
+        "else []", "tests/data/test_encode.py",
+    ),
+    Mutation(
+        "data", "slips in numbers", "data/scaling.py", "away.clip(-FURTHEST, FURTHEST)", "away",
+        "tests/data/test_encode.py",
+    ),
+    Mutation(
+        "data", "huge numbers", "data/scaling.py", "np.ldexp(seen, -exponent)", "seen",
+        "tests/data/test_encode.py",
+    ),
+    Mutation(
+        "data", "names are taken", "data/encode.py", "self.taken |= keys", "pass",
+        "tests/data/test_encode.py",
+    ),
+    Mutation(
+        "export", "names of the tracer's", "export/onnx.py", "{name: prefix + name for",
+        "{name: name for", "tests/export/test_export.py",
+    ),
+    Mutation(
         "unseen", "seen targets", "evaluation/unseen.py",
         "np.isin(asked, seen)", "np.isin(seen, asked)", "tests/evaluation",
     ),

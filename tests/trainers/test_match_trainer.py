@@ -317,8 +317,7 @@ def test_what_an_epoch_leaves_over_is_a_whole_step() -> None:
             layer.p = 0.0
     for accumulate in (1, 4):
         model = copy.deepcopy(first)
-        options: Any = {"accumulate": accumulate, "clip_norm": 1e-2}
-        MatchTrainer(model, 0, {"name": "sgd", "lr": 0.1}, 1, **options).fit([batch])
+        MatchTrainer(model, 0, {"name": "sgd", "lr": 0.1}, 1, accumulate=accumulate).fit([batch])
         moved.append(list(model.parameters()))
     for a, b in zip(*moved, strict=True):
         torch.testing.assert_close(a, b)
