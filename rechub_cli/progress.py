@@ -54,7 +54,7 @@ class ConsoleReporter(Reporter):
         self.log = log
         self.bar: Progress | None = None
         self.task: TaskID | None = None
-        self.n_epoch = 0
+        self.n_epoch = self.done = 0
         self.monitor = ""
         self.steps: int | None = None
         self.started = self.epoch_started = time.perf_counter()
@@ -67,7 +67,7 @@ class ConsoleReporter(Reporter):
         if not self.console.is_terminal:
             return
         self.bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}/" + str(n_epoch)),
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[most]}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("loss {task.fields[loss]:.4f}  {task.fields[rate]:,.0f} rows/s"),
@@ -76,7 +76,9 @@ class ConsoleReporter(Reporter):
             console=self.console,
             transient=True,
         )
-        self.task = self.bar.add_task("", total=steps, epoch=1, loss=0.0, rate=0.0, best="")
+        self.task = self.bar.add_task(
+            "", total=steps, epoch=1, most=n_epoch, loss=0.0, rate=0.0, best=""
+        )
         self.bar.start()
 
     def step(self, *, epoch: int, step: int, loss: float, rows: int) -> None:
@@ -101,6 +103,7 @@ class ConsoleReporter(Reporter):
         return f"{line}  {duration(left)} left of the epoch, {whole}"
 
     def epoch(self, result: EpochResult) -> None:
+        self.done = result.epoch
         left = (time.perf_counter() - self.started) / result.epoch * (self.n_epoch - result.epoch)
         parts = [
             f"epoch {result.epoch}/{self.n_epoch}",
@@ -123,6 +126,9 @@ class ConsoleReporter(Reporter):
                 file.write(json.dumps(_line(result), sort_keys=True) + "\n")
 
     def anneal(self, best_epoch: int, *, epochs: int) -> None:
+        self.n_epoch = self.done + epochs
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, epoch=self.done + 1, most=self.n_epoch)
         self.console.print(
             f"on from epoch {best_epoch}, for {epochs} epochs in which the rate falls to 0"
         )

@@ -54,9 +54,25 @@ def test_the_longest_silence_is_ten_minutes(
     ]
 
 
-def test_a_falling_rate_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    ConsoleReporter().anneal(7, epochs=2)
-    assert "on from epoch 7, for 2 epochs in which the rate falls" in capsys.readouterr().err
+def test_a_falling_rate_is_told(clock: _Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """And the end is then known."""
+    reporter = ConsoleReporter()
+    reporter.start(n_epoch=200, steps=7, monitor="ndcg@10")
+    for epoch in (1, 2, 3, 4):
+        _steps(reporter, clock, epoch=epoch, count=7)  # 14 s
+        reporter.epoch(EpochResult(epoch, 1.5, 2.0, 14.0))
+        if epoch == 2:
+            reporter.anneal(1, epochs=2)
+    said = capsys.readouterr().err.splitlines()
+    assert said[2] == "on from epoch 1, for 2 epochs in which the rate falls to 0"
+    assert [line[:11].rstrip() for line in said] == [
+        "epoch 1/200",
+        "epoch 2/200",
+        "on from epo",
+        "epoch 3/4",
+        "epoch 4/4",
+    ]
+    assert [line.split("at most ")[1] for line in said[3:]] == ["14.0 s left", "0.0 ms left"]
 
 
 def test_short_epochs_are_a_line_each(clock: _Clock, capsys: pytest.CaptureFixture[str]) -> None:

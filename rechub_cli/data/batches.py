@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from rechub_cli.data.bucketing import bucketed
-from rechub_cli.data.encode import HISTORY, ITEM_ID, Encoded
+from rechub_cli.data.encode import Encoded
 from rechub_cli.data.interactions import Interactions
+from rechub_cli.data.names import HISTORY, ITEM_ID
 from rechub_cli.data.splits import Queries
 from rechub_cli.data.vocabulary import FIRST, OOV
 from rechub_cli.features import HISTORY_INDEX, SequenceFeature, SparseFeature

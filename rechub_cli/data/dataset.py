@@ -14,7 +14,7 @@ from torch import Tensor
 
 from rechub_cli.checks import check, check_known
 from rechub_cli.data.batches import HistoryGather, TrainLoader
-from rechub_cli.data.encode import ITEM_ID, Encoded, Encoder
+from rechub_cli.data.encode import Encoded, Encoder
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.interactions import (
     Catalogue,
@@ -26,6 +26,7 @@ from rechub_cli.data.interactions import (
     index_raw,
 )
 from rechub_cli.data.known import any_known
+from rechub_cli.data.names import ITEM_ID
 from rechub_cli.data.raw import About, RawData
 from rechub_cli.data.split_rules import METHODS, split_rules
 from rechub_cli.data.splits import (

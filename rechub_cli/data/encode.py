@@ -18,12 +18,20 @@ from torch import Tensor
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.interactions import Catalogue, Interactions, Ints, UserTable
 from rechub_cli.data.kinds import guess_kind
+from rechub_cli.data.names import (
+    HISTORY,
+    ITEM_ID,
+    ITEM_PREFIX,
+    MISSING_SUFFIX,
+    RESERVED,
+    USER_ID,
+    feature_names,
+)
 from rechub_cli.data.padded import pad_lists
 from rechub_cli.data.scaling import Scale, fit_scale
 from rechub_cli.data.vocabulary import OOV, PADDING, Vocabulary
-from rechub_cli.errors import ConfigError, DataError
+from rechub_cli.errors import ConfigError
 from rechub_cli.features import (
-    NO_NAMES,
     DenseFeature,
     Feature,
     FeatureSchema,
@@ -31,10 +39,6 @@ from rechub_cli.features import (
     SparseFeature,
 )
 from rechub_cli.suggest import did_you_mean
-
-USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "history"
-RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length", *NO_NAMES)
-ITEM_PREFIX, MISSING_SUFFIX = "item_", "_missing"
 
 
 @dataclass
@@ -157,32 +161,20 @@ class Encoder:
         prefix: str,
         clash: set[str],
     ) -> None:
+        kinds: dict[str, str] = {}
         for column, values in table.features.items():
-            if column in self.options.exclude:
-                continue
-            kind = self.options.types.get(column) or guess_kind(column, values, self.notes)
-            if kind is None:
-                continue
-            name = self._name(column, kind, prefix, clash)
+            if column not in self.options.exclude:
+                guess = self.options.types.get(column) or guess_kind(column, values, self.notes)
+                kinds |= {column: guess} if guess else {}
+        names = feature_names(kinds, prefix=prefix, clash=clash, taken=self.taken)
+        for column, kind in kinds.items():
+            name, values = names[column], table.features[column]
             if kind == "dense":
                 self._dense(out, name, values, counts)
             elif kind == "multi":
                 self._multi(out, name, values, counts, table.ids)
             else:
                 self._sparse(out, name, values, counts)
-
-    def _name(self, column: str, kind: str, prefix: str, clash: set[str]) -> str:
-        """The feature's: the column's, or with the prefix where another has that already."""
-        for name in (prefix + column,) if column in clash else (column, prefix + column):
-            keys = _keys(name, kind, of_item=prefix == ITEM_PREFIX)
-            if not keys & self.taken:
-                self.taken |= keys
-                return name
-        raise DataError(
-            f"side column {column!r} would be read under {sorted(keys)}, and another column or we "
-            f"have {sorted(keys & self.taken)} already; rename it, or leave it out: "
-            f"features.exclude=[{column}]"
-        )
 
     def _sparse(self, out: EncodedTables, name: str, values: pa.Array, counts: Ints) -> None:
         if pa.types.is_nested(values.type):
@@ -242,11 +234,3 @@ class Encoder:
             missing = np.append(np.isnan(numbers), True).astype(np.float32)
             out.features.append(DenseFeature(name + MISSING_SUFFIX))
             out.tensors[name + MISSING_SUFFIX] = torch.from_numpy(missing)
-
-
-def _keys(name: str, kind: str, *, of_item: bool) -> set[str]:
-    """Keys of a batch that a column of this name and kind may come to have."""
-    if kind == "dense":
-        return {name, name + MISSING_SUFFIX}
-    names = {name, f"{HISTORY}_{name}"} if of_item else {name}
-    return names | {f"{n}_length" for n in names} if kind == "multi" else names

@@ -6,9 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from rechub_cli.checks import check_known
 from rechub_cli.evaluation.ranking import Ranking
 
 METRICS = ("recall", "hr", "ndcg", "mrr", "precision", "coverage")
+
+
+def check_measured(monitor: str, top_k: Sequence[int]) -> None:
+    """Raise ConfigError where ``compute_metrics`` at these cut-offs gives no such metric."""
+    check_known("monitor", monitor, [f"{metric}@{k}" for metric in METRICS for k in top_k])
 
 
 def compute_metrics(ranking: Ranking, *, top_k: Sequence[int], num_items: int) -> dict[str, float]:

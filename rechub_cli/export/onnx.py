@@ -34,20 +34,25 @@ class _Positional(nn.Module):
         super().__init__()
         self.tower = tower
         self.specs = specs
+        # Of no places at all, onnxruntime's GRU would end the process; and a tower that reads the
+        # last P + 1 items would be traced, behind P places of padding, as one of always P + 1.
+        limits = [getattr(m, "max_len", None) for m in tower.modules()]
+        self.padding = 2 if 2 in limits else 1
 
     def forward(self, *values: Tensor) -> Tensor:
         given = zip(self.specs, values, strict=True)
-        out: Tensor = self.tower({s.name: _two_places_more(value, s.axes) for s, value in given})
+        out: Tensor = self.tower(
+            {s.name: _padded(value, s.axes, self.padding) for s, value in given}
+        )
         return out
 
 
-def _two_places_more(value: Tensor, axes: Sequence[str]) -> Tensor:
-    """Padding behind a history: of no places at all, onnxruntime's GRU would end the process, and
-    of one, a model of the last two items would be traced as one of always two."""
+def _padded(value: Tensor, axes: Sequence[str], places: int) -> Tensor:
+    """With so many places of padding behind a history."""
     if LENGTH not in axes:
         return value
     behind = len(axes) - 1 - axes.index(LENGTH)
-    return nn.functional.pad(value, [0, 0] * behind + [0, 2])
+    return nn.functional.pad(value, [0, 0] * behind + [0, places])
 
 
 def export_tower(
@@ -102,14 +107,8 @@ def _trace(model: MatchingModel, specs: list[InputSpec], tower: str) -> onnx.Mod
     module = _Positional(getattr(model, f"{tower}_tower"), specs)
     training, device = model.training, next(model.parameters()).device
     example = {name: t.to(device) for name, t in example_batch(specs).items()}
-    axes: dict[str, torch.export.Dim] = {}
-    shapes = tuple(
-        {
-            i: axes.setdefault(axis, torch.export.Dim(_axis_name(axis)))
-            for i, axis in enumerate(s.axes)
-        }
-        for s in specs
-    )
+    axes = _axes(specs)
+    shapes = tuple({i: axes[axis] for i, axis in enumerate(s.axes)} for s in specs)
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     quiet.setLevel(logging.ERROR)
@@ -158,8 +157,18 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str], prefix: str) -> No
                 _rename(within, names, prefix)
 
 
-def _axis_name(axis: str) -> str:
-    return "".join(c if c.isalnum() else "_" for c in axis)
+def _axes(specs: list[InputSpec]) -> dict[str, torch.export.Dim]:
+    """A dynamic axis by its name in the contract, under one that is a word and no other's."""
+    axes: dict[str, torch.export.Dim] = {}
+    words: set[str] = set()
+    for axis in dict.fromkeys(axis for s in specs for axis in s.axes):
+        plain = "".join(c if c.isalnum() else "_" for c in axis)
+        word = plain = plain if plain.isidentifier() else f"_{plain}"
+        while word in words:
+            word += "_"
+        words.add(word)
+        axes[axis] = torch.export.Dim(word)
+    return axes
 
 
 def _clean(proto: onnx.ModelProto) -> None:

@@ -44,14 +44,15 @@ class Agreement(nn.Module):
     kind: ``dot``, the papers' <v_k, e_p>; or ``cosine``, exp(s) cos(v_k, e_p) with a learned s,
     from exp(s) = INITIAL_SCALE on. Vectors get no gradient through the logits, and a squashed
     interest is shorter than 1, so by dot the routing of short vectors stays near uniform, and all
-    interests near one; the scale alone learns how sharply the data's users divide.
+    interests near one; the scale alone learns how sharply the data's users divide. A routing of one
+    iteration compares nothing, and has no scale.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, iterations: int) -> None:
         super().__init__()
         check_known("agreement", kind, AGREEMENTS)
         self.log_scale: nn.Parameter | None = None
-        if kind == "cosine":
+        if kind == "cosine" and iterations > 1:
             self.log_scale = nn.Parameter(torch.tensor(math.log(INITIAL_SCALE)))
 
     def compared(self, vectors: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class CapsuleRouting(nn.Module):
         self.initial_logits: Tensor
         self.register_buffer("initial_logits", INITIAL_STD * torch.randn(num_interests, max_len))
         self.recency = nn.Parameter(torch.zeros(max_len)) if recency else None
-        self.agreement = Agreement(agreement)
+        self.agreement = Agreement(agreement, iterations=iterations)
 
     def forward(self, past: PastItems, lengths: Tensor) -> Tensor:
         mapped = past.map(self.bilinear).expand()  # [B, L, D]
@@ -142,7 +143,7 @@ class PositionalRouting(nn.Module):
     ) -> None:
         super().__init__()
         self.iterations, self.max_len = iterations, max_len
-        self.agreement = Agreement(agreement)
+        self.agreement = Agreement(agreement, iterations=iterations)
         self.maps = nn.Parameter(torch.empty(max_len, num_interests, dim, dim))
         init_near_identity(self.maps)
 
@@ -179,7 +180,7 @@ class InterestRouting(nn.Module):
     ) -> None:
         super().__init__()
         self.iterations, self.max_len = iterations, max_len
-        self.agreement = Agreement(agreement)
+        self.agreement = Agreement(agreement, iterations=iterations)
         self.maps = nn.Parameter(torch.empty(num_interests, dim, dim))
         init_near_identity(self.maps)
         self.recency = nn.Parameter(torch.zeros(max_len))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from keyword import iskeyword
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,8 @@ from rechub_cli.features import DenseFeature, Feature, SequenceFeature, TableFea
 from rechub_cli.layers.rows import pooled_rows
 
 Batch = Mapping[str, Tensor]
+DOT, OWN = "\N{ONE DOT LEADER}", frozenset(dir(nn.ModuleDict()))
+"""What stands for a dot in a module's name, and names that the modules of a dict cannot have."""
 
 
 def read(batch: Batch, name: str) -> Tensor:
@@ -136,8 +139,9 @@ def _ids_in(feature: TableFeature, ids: Tensor) -> Iterator[None]:
 
 
 def module_key(name: str) -> str:
-    """A feature's name as a module's name, which may hold no dot."""
-    return name.replace(".", "\N{ONE DOT LEADER}")
+    """A feature's name as a module's name: no dot, no word of Python's, nor of ModuleDict's own."""
+    key = name.replace(".", DOT)
+    return key + DOT if iskeyword(key) or key in OWN else key
 
 
 class ConcatEncoder(nn.Module):

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from rechub_cli.trainers.reporter import EpochResult
-from rechub_cli.trainers.rules import ANNEAL, ANNEAL_EPOCHS
+from rechub_cli.trainers.rules import ANNEAL, ANNEAL_EPOCHS, choose_schedule
+from rechub_cli.trainers.steps import Steps
+
+
+def planned(schedule: str, steps: Steps, n_epoch: int, accumulate: int) -> tuple[str, int | None]:
+    """The schedule for build_schedule, auto no longer (see choose_schedule), and the optimizer's
+    steps, where known; of anneal those before the rate may fall."""
+    total = steps.updates(n_epoch=n_epoch, accumulate=accumulate)
+    schedule = choose_schedule(schedule, n_epoch=n_epoch, sized=total is not None)
+    if schedule == ANNEAL:
+        total = steps.updates(n_epoch=n_epoch - ANNEAL_EPOCHS, accumulate=accumulate)
+    return schedule, total
 
 
 class Course:

@@ -10,13 +10,13 @@ from typing import Any
 
 import torch
 
-from rechub_cli.checks import check, check_kind, check_known
+from rechub_cli.checks import check, check_kind
 from rechub_cli.data.dataset import MatchData
-from rechub_cli.evaluation.metrics import METRICS
+from rechub_cli.evaluation.metrics import check_measured
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
-from rechub_cli.trainers.course import Course
+from rechub_cli.trainers.course import Course, planned
 from rechub_cli.trainers.device import choose_matmul, pick_device
 from rechub_cli.trainers.loading import check_own_batches, check_samples
 from rechub_cli.trainers.options import (
@@ -31,13 +31,7 @@ from rechub_cli.trainers.options import (
     parse_mode,
 )
 from rechub_cli.trainers.reporter import EpochResult, Reporter
-from rechub_cli.trainers.rules import (
-    choose_schedule,
-    clip_rule,
-    lazy_sampler_rule,
-    loop_rules,
-    top_k_rule,
-)
+from rechub_cli.trainers.rules import clip_rule, lazy_sampler_rule, loop_rules, top_k_rule
 from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
 from rechub_cli.trainers.towers import Towers
@@ -57,10 +51,9 @@ class MatchTrainer:
     valid_queries: most queries for that, spread over all of them; None: 50,000.
     patience: epochs without a better monitor before the end; None: never stop early. mask_seen:
         serving leaves seen items out: so do validation and listwise (NegativeOptions.exclude).
-    schedule: auto, see choose_schedule, or one of build_schedule, as warmup_steps is. clip_norm:
-        largest gradient norm. accumulate: batches a step. device: auto, cpu or cuda. precision,
-        compile: see StepOptions. threads: CPU threads; None leaves torch's. seed: of batches,
-        negatives and dropout.
+    schedule, warmup_steps: see planned. clip_norm: largest gradient norm. accumulate: batches a
+        step. device: auto, cpu or cuda. precision, compile: see StepOptions. threads: CPU threads;
+        None leaves torch's. seed: of batches, negatives and dropout.
     run_dir: where checkpoints go; None keeps the best epoch in memory only.
     """
 
@@ -138,14 +131,12 @@ class MatchTrainer:
         valid = train if valid is None and isinstance(train, MatchData) else valid
         check_kind("valid", valid, MatchData | None, "data of load_interactions")
         if valid is not None:
-            measured = [f"{metric}@{k}" for metric in METRICS for k in self.top_k]
-            check_known("monitor", self.monitor, measured)
-        valid = valid and valid.with_fewer_queries(most_validated(self.valid_queries))
+            check_measured(self.monitor, self.top_k)
+            valid = valid.with_fewer_queries(most_validated(self.valid_queries))
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
         self.warnings, self.history, self.figures = watch.warnings, [], {}
-        total = steps.updates(n_epoch=self.n_epoch, accumulate=self.accumulate)
-        schedule = choose_schedule(self.schedule, n_epoch=self.n_epoch, sized=total is not None)
+        schedule, total = planned(self.schedule, steps, self.n_epoch, self.accumulate)
         updates = build_updates(
             self.model,
             choose_optimizer(

@@ -126,7 +126,8 @@ def build_schedule(
 
     anneal is constant, until the loop has anneal_schedule follow: once ``patience`` ends, or two
     epochs before ``n_epoch``, training goes on from the best epoch.
-    total_steps: None where they are not known: then constant alone is possible.
+    total_steps: of anneal those before that. None where they are not known: then constant alone is
+    possible.
     """
     check_known("schedule.name", name, SCHEDULES)
     if total_steps is None and name != "constant":
@@ -136,8 +137,9 @@ def build_schedule(
         )
     if total_steps and warmup_steps >= total_steps:
         raise ConfigError(
-            f"schedule.warmup_steps={warmup_steps}, and all epochs together have {total_steps} "
-            "steps, so that the rate would never be reached; use fewer, or more epochs"
+            f"schedule.warmup_steps={warmup_steps}, and {total_steps} steps are all that the "
+            "epochs (of anneal: but the last two) have, so that the rate would never be reached; "
+            "use fewer, or more epochs"
         )
 
     def factor(step: int) -> float:

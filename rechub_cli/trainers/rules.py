@@ -33,6 +33,8 @@ SAMPLES = ("auto", "windows", "prefixes")
 ANNEAL, ANNEAL_EPOCHS, ANNEAL_RATE = "anneal", 2, 0.2
 """A schedule; its last epochs, and the share of the rate from which it falls to 0 in them."""
 SCHEDULES = ("constant", "linear", "cosine", ANNEAL)
+AUTO_EPOCHS = 10
+"""Of fewer, two at a falling rate would be much of the training."""
 LAZY = OPTIMIZERS[-2:]
 """Optimizers under which a step touches only the rows of the tables that it has looked up."""
 
@@ -157,11 +159,12 @@ def anneal_rule(schedule: str, n_epoch: object) -> Rule:
 
 
 def choose_schedule(name: str, *, n_epoch: int, sized: bool = True) -> str:
-    """The schedule that auto stands for. sized: whether the steps of an epoch are known."""
+    """The schedule: auto is anneal of AUTO_EPOCHS or more, where their steps are known (sized),
+    and else constant."""
     check_known("schedule", name, ("auto", *SCHEDULES))
     if name != "auto":
         return name
-    return ANNEAL if sized and n_epoch > ANNEAL_EPOCHS else "constant"
+    return ANNEAL if sized and n_epoch >= AUTO_EPOCHS else "constant"
 
 
 def loop_rules(found: Mapping[str, Any]) -> list[Rule]:

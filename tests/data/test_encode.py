@@ -136,7 +136,8 @@ def test_a_slip_in_a_number_ends_neither_the_column_nor_the_run() -> None:
     ("columns", "names"),
     [
         (("tags", "tags_length"), ["tags", "item_tags_length"]),
-        (("tags_length", "tags"), ["tags_length", "item_tags"]),
+        (("tags_length", "tags"), ["item_tags_length", "tags"]),
+        (("type", "items", "class"), ["type", "items", "class"]),
         (("length",), ["item_length"]),
         (("index",), ["item_index"]),
         (("user_vector", "item_vector"), ["item_user_vector", "item_item_vector"]),
@@ -169,8 +170,10 @@ def test_a_user_column_is_not_taken_for_a_history() -> None:
     assert [f.name for f in found.schema.profile][-1] == "user_history_kind"
 
 
-def test_a_column_that_no_prefix_helps_is_named() -> None:
+@pytest.mark.parametrize("order", [("item_length", "length"), ("length", "item_length")])
+def test_a_column_that_no_prefix_helps_is_named(order: tuple[str, str]) -> None:
     table = items_table(item_length=list("xyxyxyx"), length=list("xyxyxyx"))
+    table = table.select(["item", *order])
     with pytest.raises(DataError, match=r"side column 'length' .*features.exclude=\[length\]"):
         data(items=table)
 

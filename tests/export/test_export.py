@@ -51,14 +51,17 @@ def test_metadata_and_inputs(tiny: MatchData, tmp_path: Path) -> None:
 def test_a_column_may_have_any_name(tower: str, tmp_path: Path) -> None:
     """The tracer's own values are called so, too."""
     names = ["cat", "linear", "embedding", "val_0", "add", "in_0", "view", "inner.cat"]
+    names += ["type", "items", "class", "from", "training", "ü x"]
     features: list[Feature] = [SparseFeature(name, 9, 4) for name in names]
     users: list[Feature] = [SequenceFeature("history", 9, 4, shared_with="item")]
     items: list[Feature] = [SparseFeature("item", 9, 4)]
+    features += [SequenceFeature(name, 9, 4, padding_idx=0) for name in ("3d", "a b", "a-b")]
     (users if tower == "user" else items).extend(features)
     dims = {"dims": [4]}
     model = DSSM(users, items, user_params=dims, item_params=dims)
     export_tower(model, tmp_path / "x.onnx", tower=tower)
     batch = example_batch(tower_inputs(model, tower))
+    batch["a b"] = batch["a b"][:, :3]  # of another width than a-b
     found = Tower(tmp_path / "x.onnx")(batch)
     want = getattr(model.eval(), f"{tower}_tower")(batch).detach().numpy()
     np.testing.assert_allclose(found, want, atol=1e-6)
@@ -67,10 +70,11 @@ def test_a_column_may_have_any_name(tower: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "changes"), [("sasrec", {}), ("comirec_dr", {"maps": "position", "interest_num": 2})]
 )
-def test_a_tower_of_the_last_two_items_reads_no_places(
-    name: str, changes: dict[str, Any], tiny: MatchData, tmp_path: Path
+@pytest.mark.parametrize("max_len", [1, 2, 3, 4])
+def test_a_tower_of_few_items_reads_no_places(
+    name: str, changes: dict[str, Any], max_len: int, tiny: MatchData, tmp_path: Path
 ) -> None:
-    model = make_model(name, tiny, max_len=2, **changes)
+    model = make_model(name, tiny, max_len=max_len, **changes)
     export_tower(model, tmp_path / "x.onnx", tower="user")
     batch = example_batch(tower_inputs(model, "user"))
     batch["history_length"] = torch.zeros_like(batch["history_length"])

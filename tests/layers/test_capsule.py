@@ -85,7 +85,8 @@ def test_a_larger_scale_divides_what_a_user_likes(form: Any) -> None:
 
 def test_agreements_are_named() -> None:
     with pytest.raises(ConfigError, match="agreement='cos'"):
-        Agreement("cos")
+        Agreement("cos", iterations=3)
+    assert Agreement("cosine", iterations=1).log_scale is None  # nothing is compared
 
 
 def test_a_position_s_weight_counts_from_the_end() -> None:

@@ -482,7 +482,7 @@ MUTATIONS = (
         "tests/data/test_encode.py",
     ),
     Mutation(
-        "data", "names are taken", "data/encode.py", "self.taken |= keys", "pass",
+        "data", "names are taken", "data/names.py", "taken |= keys", "pass",
         "tests/data/test_encode.py",
     ),
     Mutation(

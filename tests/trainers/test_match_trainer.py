@@ -386,9 +386,11 @@ def test_decay_spares_vectors() -> None:
 
 
 def test_a_warm_up_that_never_ends_is_refused(tiny: MatchData) -> None:
-    trainer = MatchTrainer(make_model("dssm", tiny), 2, n_epoch=2, batch_size=1000, warmup_steps=2)
-    with pytest.raises(ConfigError, match=r"warmup_steps=2, and all epochs together have 2 steps"):
-        trainer.fit(tiny)
+    for schedule, n_epoch in (("constant", 2), ("anneal", 4)):  # of which two are at the rate
+        options: Any = {"batch_size": 1000, "schedule": schedule, "n_epoch": n_epoch}
+        trainer = MatchTrainer(make_model("dssm", tiny), 2, warmup_steps=2, **options)
+        with pytest.raises(ConfigError, match=r"warmup_steps=2, and 2 steps are all that"):
+            trainer.fit(tiny)
 
 
 def test_schedules_by_hand() -> None:
