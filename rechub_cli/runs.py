@@ -213,3 +213,9 @@ def start_run(folder: Path, config: RunConfig, overrides: Sequence[str]) -> None
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CONFIG).write_text(to_yaml(config))
     (folder / OVERRIDES).write_text("".join(f"- {json.dumps(o)}\n" for o in overrides))
+
+
+def discard_run(folder: Path) -> None:
+    """Take back what start_run wrote, for a run that is refused before its first step."""
+    for name in (CONFIG, OVERRIDES):
+        (folder / name).unlink(missing_ok=True)

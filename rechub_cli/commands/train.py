@@ -18,7 +18,7 @@ from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.data.demo import DemoWorld
-from rechub_cli.errors import GateError
+from rechub_cli.errors import ConfigError, GateError
 from rechub_cli.evaluation.compare import baseline_metrics, rank_scorer
 from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model
@@ -33,6 +33,7 @@ from rechub_cli.runs import (
     EPOCHS,
     MANIFEST,
     METRICS,
+    discard_run,
     load_data,
     make_model,
     start_run,
@@ -135,6 +136,9 @@ def fit(
     trainer = make_trainer(config, model, run_dir=run_dir, reporter=reporter)
     try:
         return trainer, trainer.fit(data)
+    except ConfigError:
+        discard_run(run_dir)
+        raise
     finally:
         reporter.close()
 

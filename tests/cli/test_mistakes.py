@@ -46,6 +46,10 @@ from tests.cli.process import ENV, ROOT, SMALL, python, rechub
             ["2 problems", "trainer.compile: True is slower on a CPU"],
         ),
         (["train", "trainer.precision=fp16"], ["allowed: 'fp32' or 'bf16'"]),
+        (
+            ["train", *SMALL, "trainer.schedule.warmup_steps=99"],
+            ["warmup_steps=99, and", "are all that the epochs"],
+        ),
         (["train", "data=table"], ["data.path: is not set"]),
         (["train", "data=table", "data.path=none.csv"], ["none.csv"]),
         (["evaluate", "run=nowhere"], ["no run, config.yaml is missing"]),
