@@ -17,7 +17,7 @@ POOLINGS = ("mean", "sum")
 HISTORY_INDEX = "history_index"
 OUTPUTS = {"user": "user_vector", "item": "item_vector"}
 """What an exported tower gives."""
-NO_NAMES = (HISTORY_INDEX, *OUTPUTS.values())
+OWN_NAMES = (HISTORY_INDEX, *OUTPUTS.values())
 """Names that batches and exported towers need themselves."""
 
 
@@ -119,7 +119,7 @@ class FeatureSchema:
 
     user_features, item_features: names must be unique over both; features that share a table
     must agree on vocab_size, embed_dim and padding_idx. No name may be the key under which the
-    lengths of another feature come, nor one of NO_NAMES.
+    lengths of another feature come, nor one of OWN_NAMES.
 
     Raises RechubError where they do not.
     """
@@ -199,7 +199,7 @@ def _check_features(features: Iterable[Feature], argument: str) -> None:
 def _check_keys(by_name: dict[str, Feature]) -> None:
     for feature in by_name.values():
         _require(
-            feature.name not in NO_NAMES,
+            feature.name not in OWN_NAMES,
             f"a feature is called {feature.name!r}, which is a name of ours; rename it",
         )
         if isinstance(feature, SequenceFeature) and feature.length_key in by_name:

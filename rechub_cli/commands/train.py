@@ -23,7 +23,7 @@ from rechub_cli.evaluation.compare import baseline_metrics, rank_scorer
 from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.evaluation.slices import SLICES, metrics_by
-from rechub_cli.evaluation.unseen import query_counts, seen_targets
+from rechub_cli.evaluation.unseen import query_counts, target_shares
 from rechub_cli.export.bundle import export_towers
 from rechub_cli.fingerprint import fingerprint, protocol
 from rechub_cli.models.matching.base import MatchingModel
@@ -226,18 +226,6 @@ def find_warnings(
     collapse = None if interests is None else collapsed_interests(interests)
     shortfall = None if verdict is None else verdict.shortfall()
     return [*trainer.warnings, *filter(None, [floor, collapse, shortfall])]
-
-
-def target_shares(data: MatchData) -> dict[str, dict[str, float]]:
-    """Of each split's targets the shares without a training event, and in the query's history."""
-    counts = {
-        "unseen_targets": {name: data.unseen_targets(name) for name in HELD_OUT},
-        "seen_targets": {name: seen_targets(data, name) for name in HELD_OUT},
-    }
-    return {
-        key: {name: part / max(whole, 1) for name, (part, whole) in splits.items()}
-        for key, splits in counts.items()
-    }
 
 
 def usage(started: float) -> dict[str, Any]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rechub_cli.errors import DataError
-from rechub_cli.features import NO_NAMES
+from rechub_cli.features import OWN_NAMES
 
 USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "history"
-RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length", *NO_NAMES)
+RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length", *OWN_NAMES)
 ITEM_PREFIX, MISSING_SUFFIX = "item_", "_missing"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.data.known import any_known
 from rechub_cli.data.splits import Queries
 from rechub_cli.evaluation.ranking import ragged
@@ -67,4 +67,16 @@ def query_counts(data: MatchData, split: str) -> dict[str, int]:
         "empty_history": empty,
         "ranked_by_features": empty - unknown,
         "ranked_by_popularity": unknown,
+    }
+
+
+def target_shares(data: MatchData) -> dict[str, dict[str, float]]:
+    """Of each split's targets the shares without a training event, and in the query's history."""
+    counts = {
+        "unseen_targets": {name: data.unseen_targets(name) for name in HELD_OUT},
+        "seen_targets": {name: seen_targets(data, name) for name in HELD_OUT},
+    }
+    return {
+        key: {name: part / max(whole, 1) for name, (part, whole) in splits.items()}
+        for key, splits in counts.items()
     }

@@ -17,7 +17,7 @@ from rechub_cli.features import DenseFeature, Feature, SequenceFeature, TableFea
 from rechub_cli.layers.rows import pooled_rows
 
 Batch = Mapping[str, Tensor]
-DOT, OWN = "\N{ONE DOT LEADER}", frozenset(dir(nn.ModuleDict()))
+DOT, MODULE_NAMES = "\N{ONE DOT LEADER}", frozenset(dir(nn.ModuleDict()))
 """What stands for a dot in a module's name, and names that the modules of a dict cannot have."""
 
 
@@ -141,7 +141,7 @@ def _ids_in(feature: TableFeature, ids: Tensor) -> Iterator[None]:
 def module_key(name: str) -> str:
     """A feature's name as a module's name: no dot, no word of Python's, nor of ModuleDict's own."""
     key = name.replace(".", DOT)
-    return key + DOT if iskeyword(key) or key in OWN else key
+    return key + DOT if iskeyword(key) or key in MODULE_NAMES else key
 
 
 class ConcatEncoder(nn.Module):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rechub_cli.trainers.reporter import EpochResult
-from rechub_cli.trainers.rules import ANNEAL, ANNEAL_EPOCHS, choose_schedule
-from rechub_cli.trainers.steps import Steps
+from rechub_cli.trainers.rules import ANNEAL, ANNEAL_EPOCHS
 
 
-def planned(schedule: str, steps: Steps, n_epoch: int, accumulate: int) -> tuple[str, int | None]:
-    """The schedule for build_schedule, auto no longer (see choose_schedule), and the optimizer's
-    steps, where known; of anneal those before the rate may fall."""
-    total = steps.updates(n_epoch=n_epoch, accumulate=accumulate)
-    schedule = choose_schedule(schedule, n_epoch=n_epoch, sized=total is not None)
-    if schedule == ANNEAL:
-        total = steps.updates(n_epoch=n_epoch - ANNEAL_EPOCHS, accumulate=accumulate)
-    return schedule, total
+def best_so_far(
+    value: float | None, epoch: int, before: Sequence[EpochResult]
+) -> tuple[float | None, int | None]:
+    """The best monitored value and its epoch. value: of this epoch; None: nothing is validated.
+    before: the epochs that were."""
+    if value is None:
+        return None, None
+    last = before[-1] if before else None
+    if last is None or last.best is None or value > last.best:
+        return value, epoch
+    return last.best, last.best_epoch
 
 
 class Course:

@@ -16,7 +16,7 @@ from rechub_cli.evaluation.metrics import check_measured
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
-from rechub_cli.trainers.course import Course, planned
+from rechub_cli.trainers.course import Course, best_so_far
 from rechub_cli.trainers.device import choose_matmul, pick_device
 from rechub_cli.trainers.loading import check_own_batches, check_samples
 from rechub_cli.trainers.options import (
@@ -51,9 +51,9 @@ class MatchTrainer:
     valid_queries: most queries for that, spread over all of them; None: 50,000.
     patience: epochs without a better monitor before the end; None: never stop early. mask_seen:
         serving leaves seen items out: so do validation and listwise (NegativeOptions.exclude).
-    schedule, warmup_steps: see planned. clip_norm: largest gradient norm. accumulate: batches a
-        step. device: auto, cpu or cuda. precision, compile: see StepOptions. threads: CPU threads;
-        None leaves torch's. seed: of batches, negatives and dropout.
+    schedule, warmup_steps: see build_updates. clip_norm: largest gradient norm. accumulate:
+        batches a step. device: auto, cpu or cuda. precision, compile: see StepOptions. threads:
+        CPU threads; None leaves torch's. seed: of batches, negatives and dropout.
     run_dir: where checkpoints go; None keeps the best epoch in memory only.
     """
 
@@ -136,27 +136,11 @@ class MatchTrainer:
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
         self.warnings, self.history, self.figures = watch.warnings, [], {}
-        schedule, total = planned(self.schedule, steps, self.n_epoch, self.accumulate)
-        updates = build_updates(
-            self.model,
-            choose_optimizer(
-                self.optimizer_params,
-                self.negative_options,
-                num_items=len(train.trained_items) if isinstance(train, MatchData) else 0,
-                clip_norm=self.clip_norm,
-                on_cpu=self.device.type == "cpu",
-            ),
-            watch.gradients,
-            schedule=schedule,
-            warmup_steps=self.warmup_steps,
-            total_steps=total,
-            clip_norm=self.clip_norm,
-            accumulate=self.accumulate,
-        )
+        updates = self._updates(train, steps, watch)
         torch.manual_seed(self.seed)  # dropout
         self.reporter.start(n_epoch=self.n_epoch, steps=steps.length, monitor=self.monitor)
         best_tensors = model_tensors(self.model)
-        course = Course(self.n_epoch, self.patience, self.monitor, schedule)
+        course = Course(self.n_epoch, self.patience, self.monitor, updates.schedule)
         for epoch in count(1):
             result = self._epoch(epoch, steps, watch, updates, valid)
             self.history.append(result)
@@ -167,7 +151,7 @@ class MatchTrainer:
             self.reporter.epoch(result)
             if falling := course.falls(result):
                 load_tensors(self.model, best_tensors)
-                updates.anneal(steps.updates(n_epoch=falling, accumulate=self.accumulate))
+                updates.anneal(falling)
                 self.reporter.anneal(result.best_epoch or epoch, epochs=falling)
             elif course.ends(result):
                 break
@@ -214,23 +198,34 @@ class MatchTrainer:
         seconds = time.perf_counter() - start
         mean, norms = watch.epoch()
         metrics = {} if valid is None else self.evaluate(valid, split="valid")
-        best, best_epoch = self._best(epoch, metrics)
+        best, best_epoch = best_so_far(metrics.get(self.monitor), epoch, self.history)
         return EpochResult(epoch, mean, rows / seconds, seconds, metrics, best, best_epoch, norms)
-
-    def _best(self, epoch: int, metrics: dict[str, float]) -> tuple[float | None, int | None]:
-        if not metrics:
-            return None, None
-        value = metrics[self.monitor]
-        last = self.history[-1] if self.history else None
-        if last is None or last.best is None or value > last.best:
-            return value, epoch
-        return last.best, last.best_epoch
 
     def _save(self, name: str, result: EpochResult) -> None:
         if self.checkpoints is None:
             return
         state = {"epoch": result.epoch, "loss": result.loss, "valid": result.metrics}
         save_checkpoint(self.checkpoints / name, self.model, state)
+
+    def _updates(self, train: MatchData | Iterable[Any], steps: Steps, watch: Watch) -> Updates:
+        optimizer_params = choose_optimizer(
+            self.optimizer_params,
+            self.negative_options,
+            num_items=len(train.trained_items) if isinstance(train, MatchData) else 0,
+            clip_norm=self.clip_norm,
+            on_cpu=self.device.type == "cpu",
+        )
+        return build_updates(
+            self.model,
+            optimizer_params,
+            watch.gradients,
+            steps,
+            n_epoch=self.n_epoch,
+            schedule=self.schedule,
+            warmup_steps=self.warmup_steps,
+            clip_norm=self.clip_norm,
+            accumulate=self.accumulate,
+        )
 
     def _steps(self, train: MatchData | Iterable[Any]) -> Steps:
         towers = Towers(self.model, self.step_options)

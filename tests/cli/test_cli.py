@@ -64,6 +64,7 @@ def test_a_run_leaves_its_files(run: Path) -> None:
     assert str(run) not in marks
     assert "seconds" not in marks
     assert manifest["parity"]["overlap"] >= 0.999
+    assert manifest["chosen"]["schedule"] == "constant"  # of one epoch
 
 
 def test_the_same_command_gives_the_same_bits(run: Path, tmp_path: Path) -> None:

@@ -81,6 +81,23 @@ def test_annealing_follows_where_patience_ends() -> None:
     assert estimate.whole_run(10.0, 5.0, n_epoch=6, patience=2, more=2) == text
 
 
+@pytest.mark.parametrize(("schedule", "least"), [("auto", "8.0 s"), ("constant", "6.0 s")])
+def test_the_epochs_of_a_falling_rate_are_counted(
+    schedule: str,
+    least: str,
+    config: MakeConfig,
+    demo: MatchData,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Of 50 epochs of a second, of which patience may leave 6, and annealing adds 2."""
+    made = config("model=youtube_dnn", "trainer.n_epoch=50", f"trainer.schedule.name={schedule}")
+    cost = steps.StepCost(steps_per_epoch=1, seconds=[1.0], cores=1.0)
+    seconds = estimate.Seconds(0.0, 0.0, 0.0, 0.0, 0.0)
+    model = make_model(made, demo)
+    estimate.print_estimate(result_console(), made, model, cost, seconds, limit=1, optimizer="adam")
+    assert f"patience=5 may end it from {least} on" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize(("cores", "busy"), [(0.4, True), (0.9, False), (1.9, False)])
 def test_a_busy_machine_is_said(
     cores: float,

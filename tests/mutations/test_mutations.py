@@ -483,7 +483,7 @@ MUTATIONS = (
     ),
     Mutation(
         "data", "names are taken", "data/names.py", "taken |= keys", "pass",
-        "tests/data/test_encode.py",
+        "tests/data/test_names.py",
     ),
     Mutation(
         "export", "names of the tracer's", "export/onnx.py", "{name: prefix + name for",

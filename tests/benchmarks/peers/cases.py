@@ -124,14 +124,7 @@ SPEEDS = (
         "mind", 256, 1 / 6, "model.recency=false", "model.agreement=dot", *_mlp("user", HEAD)
     ),
     _ancestor("youtube_dnn", 2048, 1 / 6, MEAN, *_mlp("user", TOWER)),
-    _ancestor(
-        "sasrec",
-        128,
-        1 / 3,
-        *_transformer(1, WIDTH, 0.5),
-        mode="pointwise",
-        scored=2,
-    ),
+    _ancestor("sasrec", 128, 1 / 3, *_transformer(1, WIDTH, 0.5), mode="pointwise", scored=2),
     Speed(
         "recbole",
         "sasrec",
