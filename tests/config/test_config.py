@@ -19,7 +19,6 @@ from rechub_cli.config.origin import GROUPS, Origin
 from rechub_cli.config.resolve import load_config, resolve, to_yaml
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.errors import ConfigError
-from rechub_cli.registry import list_models
 from rechub_cli.runs import split_options
 from rechub_cli.shell.diagnose import plain
 
@@ -51,23 +50,6 @@ SCHEMAS: dict[str, type[Node]] = {
 def composed(*overrides: str, root: str = "train") -> dict[str, Any]:
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         return plain(hydra.compose(root, overrides=list(overrides)))
-
-
-def paper_forms() -> dict[str, list[str]]:
-    """Model -> the overrides of its paper's form, from the README's table."""
-    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-    table = text.split("## Models", 1)[1].split("##", 1)[0]
-    rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
-    return {row[1].strip(" `"): row[3].strip(" `").split() for row in rows}
-
-
-def test_every_model_s_paper_form_is_a_valid_run() -> None:
-    forms = paper_forms()
-    assert sorted(forms) == [entry.name for entry in list_models()]
-    for model, overrides in forms.items():
-        words = (f"model={model}", *overrides)
-        config = resolve(RunConfig, composed(*words), origin=Origin(words))
-        assert config.model.name == model
 
 
 def problems(*overrides: str, root: str = "train", node: type[Node] = RunConfig) -> list[str]:

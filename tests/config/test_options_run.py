@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import hydra
@@ -13,6 +14,7 @@ from rechub_cli.config.locate import conf_dir
 from rechub_cli.config.origin import GROUPS, Origin
 from rechub_cli.config.resolve import resolve
 from rechub_cli.config.schema import RunConfig
+from rechub_cli.registry import list_models
 from rechub_cli.shell.diagnose import plain
 
 SMALL = {
@@ -59,13 +61,37 @@ def test_every_shipped_option_runs(
         words["data.path"] = str(request.getfixturevalue("real_data") / "ml-100k")
     else:
         words |= DEMO
+    folder = train_by(words, tmp_path)
+    assert (folder / "export" / "user_tower.onnx").is_file() == (words["export"] == "towers")
+
+
+def train_by(words: dict[str, str], tmp_path: Path) -> Path:
+    """The folder of a run by these overrides, which has figures and a checkpoint."""
     with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
         values = plain(hydra.compose("train", overrides=[f"{k}={v}" for k, v in words.items()]))
     folder = tmp_path / "run"
     train.run(resolve(RunConfig, values, origin=Origin()), folder)
     assert 0 <= json.loads((folder / "metrics.json").read_text())["test"]["recall@10"] <= 1
     assert (folder / "checkpoints" / "best" / "model.safetensors").is_file()
-    assert (folder / "export" / "user_tower.onnx").is_file() == (words["export"] == "towers")
+    return folder
+
+
+def paper_forms() -> dict[str, list[str]]:
+    """Model -> the overrides of its paper's form, from the README's table."""
+    text = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+    table = text.split("## Models", 1)[1].split("##", 1)[0]
+    rows = [line.split("|") for line in table.splitlines() if line.startswith("| `")]
+    return {row[1].strip(" `"): row[3].strip(" `").split() for row in rows}
+
+
+@pytest.mark.parametrize("model", [entry.name for entry in list_models()])
+def test_every_model_s_paper_form_trains_and_is_served(model: str, tmp_path: Path) -> None:
+    """The towers' gate holds too: served vectors are those of training."""
+    form = dict(word.split("=", 1) for word in paper_forms()[model])
+    folder = train_by({**SMALL, **DEMO, "model": model, **form, "export": "towers"}, tmp_path)
+    losses = [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").open()]
+    assert all(map(math.isfinite, losses))
+    assert (folder / "export" / "user_tower.onnx").is_file()
 
 
 def test_no_yaml_file_is_forgotten() -> None:
