@@ -35,9 +35,14 @@ def duration(seconds: float) -> str:
     return f"{minutes:.1f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
+def _console(*, stderr: bool = False) -> Console:
+    """Prints what it is given: names of a user's columns and files are no markup."""
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
+
+
 def result_console() -> Console:
     """For results on stdout; a pipe or a file gets lines that are not folded."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = _console()
     if not console.is_terminal:
         console.width = PLAIN_WIDTH
     return console
@@ -50,7 +55,7 @@ class ConsoleReporter(Reporter):
     """
 
     def __init__(self, log: Path | None = None) -> None:
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.console = _console(stderr=True)
         self.log = log
         self.bar: Progress | None = None
         self.task: TaskID | None = None
@@ -134,7 +139,7 @@ class ConsoleReporter(Reporter):
         )
 
     def warn(self, warning: RunWarning) -> None:
-        self.console.print(str(warning), markup=False)
+        self.console.print(str(warning))
 
     def stop(self, reason: str) -> None:
         self.close()

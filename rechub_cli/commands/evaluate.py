@@ -136,7 +136,7 @@ def print_result(
     if "interests" in found:
         print_interests(console, split, found["interests"])
         for warning in found["warnings"]:
-            console.print(str(RunWarning(**warning)), markup=False)
+            console.print(str(RunWarning(**warning)))
     for name, rows in found.get("by", {}).items():
         title = f"{split}, by {name.replace('_', ' ')}"
         print_rows(console, title, rows, ["bucket", "count", *shown_metrics(top_k)])

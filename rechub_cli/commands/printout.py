@@ -82,7 +82,7 @@ def print_result(
         print_interests(console, "test", metrics["interests"])
     print_files(console, files)
     for warning in warnings:
-        console.print(str(warning), markup=False)
+        console.print(str(warning))
 
 
 def print_notes(console: Console, notes: Sequence[str]) -> None:

@@ -164,7 +164,8 @@ class Encoder:
         kinds: dict[str, str] = {}
         for column, values in table.features.items():
             if column not in self.options.exclude:
-                guess = self.options.types.get(column) or guess_kind(column, values, self.notes)
+                named = self.options.types.get(column)
+                guess = named or guess_kind(column, values, counts, self.notes)
                 kinds |= {column: guess} if guess else {}
         names = feature_names(kinds, prefix=prefix, clash=clash, taken=self.taken)
         for column, kind in kinds.items():

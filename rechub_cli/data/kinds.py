@@ -7,6 +7,8 @@ from typing import Literal, get_args
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rechub_cli.data.interactions import Ints
+
 UNIQUE_SHARE, UNIQUE_LEAST = 0.5, 20
 """A text or integer side column with more distinct values a row, and more of them, than this is
 an identifier."""
@@ -15,16 +17,20 @@ Kind = Literal["sparse", "dense", "multi"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-def guess_kind(column: str, values: pa.Array, notes: list[str]) -> Kind | None:
-    """By type; None for an identifier, which gets a note."""
+def guess_kind(column: str, values: pa.Array, counts: Ints, notes: list[str]) -> Kind | None:
+    """By type; None for an identifier, which gets a note.
+
+    counts: training rows of each value, int64 [n]; others tell nothing.
+    """
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
         return "multi"
     if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
         return "dense"
-    distinct, rows = pc.count_distinct(values).as_py(), len(values) - values.null_count
+    trained = values.filter(pa.array(counts > 0))
+    distinct, rows = pc.count_distinct(trained).as_py(), len(trained) - trained.null_count
     if distinct > max(UNIQUE_SHARE * rows, UNIQUE_LEAST):
         notes.append(
-            f"{column}: left out, {distinct:,} distinct values in {rows:,} rows "
+            f"{column}: left out, {distinct:,} distinct values in {rows:,} rows of training "
             f"(features.types={{{column}: sparse}} keeps it)"
         )
         return None

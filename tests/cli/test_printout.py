@@ -31,6 +31,19 @@ def test_targets_seen_before_are_told(
     assert ("of test targets stand in their query's own history" in said) == told
 
 
+def test_names_are_printed_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name may look like markup, or like an emoji."""
+    rows = [f"u{n},{item}" for n in range(4) for item in "abcd"]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id", *rows]) + "\n")
+    names = ("speed[/h]", "price[usd]", ":heart:")
+    items = [f"{item},{n},{n % 2},{n % 3}" for n, item in enumerate("abcd")]
+    (tmp_path / "items.csv").write_text("\n".join([",".join(["item_id", *names]), *items]) + "\n")
+    side = f"data.items.path={tmp_path / 'items.csv'}"
+    check.run(shipped("data=table", f"data.path={tmp_path / 'log.csv'}", side))
+    said = capsys.readouterr().out
+    assert [name for name in names if name not in said] == []
+
+
 def said_of(data: MatchData, options: TrainerUnion, *, device: str = "cpu") -> str:
     """What a DSSM's run on the data says of its choices."""
     console = Console(width=1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -61,6 +62,18 @@ def test_held_out_rows_change_nothing_that_is_fitted() -> None:
             d.encoded.item["item_id"][batch.target] for d, batch in ((one, a), (other, b))
         )
         assert torch.equal(ids_a, ids_b)
+
+
+def test_held_out_rows_do_not_tell_what_kind_a_column_is() -> None:
+    """``page`` has two values in training, and one of its own in each held-out row."""
+    raw = tiny_raw(users=40, events=4)
+    held_out = 2 + np.arange(80).reshape(40, 2)
+    page = np.hstack([np.tile([0, 1], (40, 1)), held_out]).ravel()
+    events = raw.interactions.append_column("page", pa.array(page))
+    encoded = prepared(RawData(events, items=raw.items, users=raw.users)).encoded
+    assert "page" in encoded.event
+    assert len(encoded.vocabularies["page"].values) == 2
+    assert not [note for note in encoded.notes if note.startswith("page")]
 
 
 def hits(model: torch.nn.Module, data: MatchData, user_id: int | None) -> float:
