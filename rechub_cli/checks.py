@@ -40,8 +40,11 @@ def check_kind(key: str, value: object, kind: type | UnionType, needed: str) -> 
 
 def check_flags(**values: object) -> None:
     """Raise ConfigError for what is neither True nor False."""
-    rules = ((not isinstance(v, bool), f"{k}|is neither True nor False") for k, v in values.items())
-    check(values, *rules)
+    check(values, *(flag_rule(key, value) for key, value in values.items()))
+
+
+def flag_rule(key: str, value: object) -> Rule:
+    return not isinstance(value, bool), f"{key}|is neither True nor False"
 
 
 def whole_rule(key: str, value: object, least: int) -> Rule:
@@ -52,12 +55,12 @@ def share_rule(key: str, value: object) -> Rule:
     return not (is_number(value) and 0 <= value < 1), f"{key}|is no number >= 0 and < 1"
 
 
-def check_whole(key: str, value: object) -> None:
+def check_whole(**values: object) -> None:
     """Raise ConfigError for what is no integer >= 1."""
-    check({key: value}, whole_rule(key, value, 1))
+    check(values, *(whole_rule(key, value, 1) for key, value in values.items()))
 
 
-def is_whole(value: object, least: int, most: int | None = None) -> bool:
+def is_whole(value: object, least: int, most: int | None = None) -> TypeGuard[int]:
     """An integer of least..most; True and False are none."""
     if not isinstance(value, Integral) or isinstance(value, bool):
         return False
@@ -67,3 +70,8 @@ def is_whole(value: object, least: int, most: int | None = None) -> bool:
 def is_number(value: object) -> TypeGuard[float]:
     """A finite one; True and False are none."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def at_least(value: object, least: float) -> bool:
+    """Whether it is a number, and as large as that."""
+    return is_number(value) and value >= least

@@ -37,6 +37,7 @@ HOST_ERRORS = (
     errno.EISDIR,
     errno.EEXIST,
 )
+PLACES, DEFAULT_PLACE = ("hydra.run.dir=", "hydra.sweep.dir="), "runs/sweeps"
 DONE, FAILED, USAGE, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
 
@@ -58,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     choose_waiting(os.environ)
     signal.signal(signal.SIGTERM, _terminate)
     folders: list[Path] = []
+    standing = _standing(words)
     try:
         return _dispatch(words, folders)
     except RechubError as error:
@@ -72,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _unforeseen(error, *folders[-1:])
     finally:
-        _remove_empty(folders)
+        _remove_empty(folders, standing)
 
 
 def _dispatch(words: list[str], folders: list[Path]) -> int:
@@ -186,15 +188,22 @@ def _unforeseen(error: Exception, run_dir: Path | None = None) -> int:
     return BUG
 
 
-def _remove_empty(folders: Sequence[Path]) -> None:
-    """A command that failed before it wrote anything leaves no folder behind."""
+def _standing(words: Sequence[str]) -> set[Path]:
+    """The folders that are there before a run, of those that may hold its own."""
+    typed = [word.partition("=")[2].strip("'\"") for word in words if word.startswith(PLACES)]
+    places = [Path(place).absolute() for place in (*typed, DEFAULT_PLACE)]
+    return {folder for place in places for folder in (place, *place.parents) if folder.is_dir()}
+
+
+def _remove_empty(folders: Sequence[Path], standing: set[Path]) -> None:
+    """A command that failed before it wrote anything leaves no folder behind, and takes none of
+    the user's away."""
     here = Path.cwd()
     for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
         with contextlib.suppress(OSError):
             if [file.name for file in folder.iterdir()] == ["multirun.yaml"]:
                 (folder / "multirun.yaml").unlink()
-            folder.rmdir()
-            for parent in folder.parents:
-                if here not in parent.parents:
+            for made in (folder, *folder.parents):
+                if made in standing or (made != folder and here not in made.parents):
                     break
-                parent.rmdir()
+                made.rmdir()

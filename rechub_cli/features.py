@@ -118,8 +118,8 @@ class FeatureSchema:
     """The features of both towers, checked against each other.
 
     user_features, item_features: names must be unique over both; features that share a table
-    must agree on vocab_size, embed_dim and padding_idx. No name may be the key under which the
-    lengths of another feature come, nor one of OWN_NAMES.
+    name the one that has it, and must agree on vocab_size, embed_dim and padding_idx. No name may
+    be the key under which the lengths of another feature come, nor one of OWN_NAMES.
 
     Raises RechubError where they do not.
     """
@@ -219,6 +219,11 @@ def _check_shared(by_name: dict[str, Feature]) -> None:
             raise RechubError(
                 f"{feature.name}: shared_with={feature.shared_with!r} is no feature with a table; "
                 f"there are {tables}.{did_you_mean(feature.shared_with, tables)}"
+            )
+        if owner.shared_with is not None:
+            raise RechubError(
+                f"{feature.name}: shared_with={owner.name!r}, which reads the table of "
+                f"{owner.table!r} itself: share with that one"
             )
         for key in ("vocab_size", "embed_dim", "padding_idx"):
             mine, theirs = getattr(feature, key), getattr(owner, key)

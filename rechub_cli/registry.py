@@ -23,22 +23,20 @@ from rechub_cli.models.matching.sparsity import causal_dropouts, mlp_dropouts
 from rechub_cli.models.matching.youtube_dnn import YoutubeDNN
 from rechub_cli.plugins import other_entries
 
-ALL_MODES = ("pointwise", "pairwise", "listwise")
-
 
 @dataclass(frozen=True)
 class ModelEntry:
     """build: called with user_features, item_features, max_len and the keys of the model's YAML
-    file. interests: how many vectors a user has, in words. paper: the source. dropouts: those
-    that the config leaves open, from the training events an item has. settings: the class of the
-    keys of the YAML file, a Node with ``name: Literal[...]`` and ``embed_dim``; None for those
-    built in, whose classes the config knows."""
+    file. interests, needs_history: how many vectors a user has, and whether the model reads a
+    history, for ``rechub models``. paper: the source. dropouts: those that the config leaves open,
+    from the training events an item has. settings: the class of the keys of the YAML file, a Node
+    with ``name: Literal[...]`` and ``embed_dim``; None for those built in, whose classes the config
+    knows."""
 
     name: str
     build: Callable[..., MatchingModel]
     paper: str
     interests: str = "1"
-    modes: tuple[str, ...] = ALL_MODES
     needs_history: bool = True
     dropouts: Callable[[float], dict[str, float]] = mlp_dropouts
     settings: type[Node] | None = None

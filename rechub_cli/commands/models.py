@@ -13,6 +13,7 @@ def run(words: list[str]) -> None:
     from rich.table import Table
 
     from rechub_cli.registry import list_models
+    from rechub_cli.trainers.rules import MODES
 
     table = Table(box=None, pad_edge=False)
     for column in ("model", "modes", "needs", "interests", "paper"):
@@ -20,7 +21,7 @@ def run(words: list[str]) -> None:
     for entry in list_models():
         table.add_row(
             entry.name,
-            ", ".join(entry.modes),
+            ", ".join(MODES),
             "history" if entry.needs_history else "any user feature",
             entry.interests,
             entry.paper,

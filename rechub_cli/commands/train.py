@@ -18,7 +18,7 @@ from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.data.demo import DemoWorld
-from rechub_cli.errors import ConfigError, GateError
+from rechub_cli.errors import GateError, RechubError
 from rechub_cli.evaluation.compare import baseline_metrics, rank_scorer
 from rechub_cli.evaluation.interests import collapsed_interests, interest_report
 from rechub_cli.evaluation.model_scores import evaluate_model
@@ -64,9 +64,9 @@ def run(
     torch.set_num_threads(config.trainer.threads)
     data, world = load_data(config)
     model = make_model(config, data)
+    chosen = choices(data, model, config.trainer, device)
     start_run(run_dir, config, overrides)
     print_data(console, data, mask_seen=config.evaluation.mask_seen)
-    chosen = choices(data, model, config.trainer, device)
     print_choices(console, data, config.trainer, chosen)
     trainer, epochs = fit(config, model, data, run_dir)
     seconds = time.perf_counter() - started
@@ -136,8 +136,9 @@ def fit(
     trainer = make_trainer(config, model, run_dir=run_dir, reporter=reporter)
     try:
         return trainer, trainer.fit(data)
-    except ConfigError:
-        discard_run(run_dir)
+    except RechubError:
+        if not trainer.history:
+            discard_run(run_dir)
         raise
     finally:
         reporter.close()

@@ -22,6 +22,12 @@ class SplitConfig(Node):
         return self
 
 
+class TimedSplit(SplitConfig):
+    """Of data without a column that gives the split."""
+
+    method: Literal["leave_one_out", "time", "user"]
+
+
 class DemoSplit(Node):
     method: Literal["leave_one_out", "time", "user"]
 
@@ -45,7 +51,7 @@ class Ml100kData(Node):
     path: str | None
     rating_threshold: float | None
     filters: Filters
-    split: SplitConfig
+    split: TimedSplit
 
 
 class OrderedSplit(Node):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from rechub_cli.config.data_schema import DataConfig
-from rechub_cli.config.model_schema import CausalParams, ModelConfig
+from rechub_cli.config.model_schema import BuiltIn, CausalParams, ModelConfig
 from rechub_cli.config.node import Node, Positive, refuse
 from rechub_cli.config.trainer_schema import TrainerUnion
 from rechub_cli.trainers.rules import MAX_SEED, MAX_TOP_K
@@ -61,10 +61,10 @@ class RunConfig(Node):
 
     @model_validator(mode="after")
     def _windows_of_a_causal_model(self) -> RunConfig:
-        causal = isinstance(self.model, CausalParams)
+        other = isinstance(self.model, BuiltIn) and not isinstance(self.model, CausalParams)
         refuse(
             (
-                self.trainer.samples == "windows" and not causal,
+                self.trainer.samples == "windows" and other,
                 "trainer.samples|needs a causal model (gru4rec, sasrec), which has a vector at "
                 "every position: use auto or prefixes",
             )

@@ -100,7 +100,8 @@ class MatchData:
     @property
     def events_per_item(self) -> float:
         """Training events of a trained item, on average."""
-        return int(self.train_counts.sum()) / max(len(self.trained_items), 1)
+        items = self.trained_items
+        return int(self.train_counts[items].sum()) / max(len(items), 1)
 
     @cached_property
     def mean_history(self) -> float:

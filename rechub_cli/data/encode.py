@@ -61,6 +61,16 @@ class Encoded:
     scales: dict[str, Scale]
     notes: list[str]
 
+    def read_otherwise(self, other: Encoded) -> str | None:
+        """The first column whose ids or numbers mean something else in the other tables."""
+        if other is self:
+            return None
+        for name, vocabulary in self.vocabularies.items():
+            known = other.vocabularies.get(name)
+            if known is None or not vocabulary.values.equals(known.values):
+                return name
+        return next((n for n, scale in self.scales.items() if other.scales.get(n) != scale), None)
+
 
 class Encoder:
     """Fits vocabularies and scales on training rows and encodes each column.

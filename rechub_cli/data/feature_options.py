@@ -40,4 +40,8 @@ class FeatureOptions:
             whole_rule("max_len", self.max_len, 1),
             whole_rule("min_count", self.min_count, 1),
             share_rule("oov_share", self.oov_share),
+            *(
+                (column in self.types, f"exclude|leaves out {column}, for which types has a kind")
+                for column in self.exclude
+            ),
         )

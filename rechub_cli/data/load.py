@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from rechub_cli.checks import check_kind
 from rechub_cli.data.cells import show
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.feature_options import FeatureOptions
@@ -47,8 +48,14 @@ def load_interactions(
     ``item`` / ``user``. split, features, filters: None is leave-one-out, all features, no filter.
     embed_dim: width of every embedding table. seed: of a user-disjoint split.
 
-    Raises DataError for what cannot be used.
+    Raises DataError for what cannot be used, ConfigError for what is no option.
     """
+    for key, options, kind in (
+        ("split", split, SplitOptions),
+        ("features", features, FeatureOptions),
+        ("filters", filters, FilterOptions),
+    ):
+        check_kind(key, options, kind | None, f"{kind.__name__}(...)")
     columns = ColumnNames(
         user, item, timestamp, weight=weight, split=split_column, context=tuple(context)
     )

@@ -17,19 +17,20 @@ BLOCK_BYTES = 8 << 20
 
 
 def read_sequences(path: Path, *, user: IdColumn, item: IdColumn, separator: str | None) -> int:
-    """Read one file. separator: one character; None is any white space. Returns lines read.
+    """Read one file. separator: one character; None is any white space. Returns the events read.
 
     Raises DataError: the first line that is no UTF-8, holds an empty id or has no item.
     """
-    line = 1
+    line, events = 1, 0
     try:
         for block in _blocks(path):
-            line += _add_block(path, block, line, user=user, item=item, separator=separator)
+            lines, added = _add_block(path, block, line, user=user, item=item, separator=separator)
+            line, events = line + lines, events + added
     except OSError as error:
         raise DataError(
             f"{path}, after line {line - 1}: the file is truncated or corrupt ({error})"
         ) from None
-    return line - 1
+    return events
 
 
 def _blocks(path: Path) -> Iterator[bytes]:
@@ -55,7 +56,8 @@ def _add_block(
     user: IdColumn,
     item: IdColumn,
     separator: str | None,
-) -> int:
+) -> tuple[int, int]:
+    """How many lines a block has, and how many events."""
     lines = _lines(block)
     texts = cast(lines, pa.string())
     if texts is None:
@@ -70,7 +72,7 @@ def _add_block(
     texts = _trim(texts, separator)
     rows = np.flatnonzero(pc.not_equal(texts, "").to_numpy(zero_copy_only=False))
     if len(rows) == 0:
-        return len(texts)
+        return len(texts), 0
     fields = _split(texts.take(pa.array(rows)), separator)
     lengths = pc.list_value_length(fields).to_numpy() - 1
     flat = fields.flatten()
@@ -95,7 +97,7 @@ def _add_block(
             f"{path}, line {line + rows[short]}: {texts[rows[short]].as_py()[:60]!r} is a user "
             "without items; a line is 'user item item ...' (data.separator sets what is between)"
         )
-    return len(texts)
+    return len(texts), len(owners)
 
 
 def _lines(block: bytes) -> pa.Array:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from rechub_cli.checks import check_kind
 from rechub_cli.data.batches import query_batches
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.splits import Queries
@@ -83,7 +82,6 @@ def evaluate_model(
 
     split: valid or test. candidates: bool [I]; None: all that may be ranked.
     """
-    check_kind("data", data, MatchData, "data of load_interactions")
     queries = data.queries(split)
     allowed = data.candidates if candidates is None else candidates
     ranking = rank_queries(

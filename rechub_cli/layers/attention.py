@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from rechub_cli.checks import check_whole
 from rechub_cli.layers.history import last_items
 from rechub_cli.layers.past import PastItems
 
@@ -19,6 +20,7 @@ class SelfAttentiveInterests(nn.Module):
 
     def __init__(self, dim: int, *, num_interests: int, hidden_dim: int, max_len: int) -> None:
         super().__init__()
+        check_whole(hidden_dim=hidden_dim, max_len=max_len)
         self.max_len = max_len
         self.position = nn.Parameter(torch.empty(max_len, dim))
         nn.init.normal_(self.position, std=dim**-0.5)

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_known
+from rechub_cli.checks import check_known, check_whole
 from rechub_cli.layers.embedding import length_mask
 from rechub_cli.layers.history import last_items, recent_positions
 from rechub_cli.layers.init import init_near_identity
@@ -94,6 +94,7 @@ class CapsuleRouting(nn.Module):
         agreement: str,
     ) -> None:
         super().__init__()
+        check_whole(iterations=iterations, max_len=max_len)
         self.num_interests, self.iterations, self.max_len = num_interests, iterations, max_len
         self.bilinear = nn.Linear(dim, dim, bias=False)
         init_near_identity(self.bilinear.weight)
@@ -143,6 +144,7 @@ class PositionalRouting(nn.Module):
         self, dim: int, *, num_interests: int, iterations: int, max_len: int, agreement: str
     ) -> None:
         super().__init__()
+        check_whole(iterations=iterations, max_len=max_len)
         self.iterations, self.max_len = iterations, max_len
         self.agreement = Agreement(agreement, iterations=iterations)
         self.maps = nn.Parameter(torch.empty(max_len, num_interests, dim, dim))
@@ -180,6 +182,7 @@ class InterestRouting(nn.Module):
         self, dim: int, *, num_interests: int, iterations: int, max_len: int, agreement: str
     ) -> None:
         super().__init__()
+        check_whole(iterations=iterations, max_len=max_len)
         self.iterations, self.max_len = iterations, max_len
         self.agreement = Agreement(agreement, iterations=iterations)
         self.maps = nn.Parameter(torch.empty(num_interests, dim, dim))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rechub_cli.checks import check_whole
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.history import SequenceLayer
 from rechub_cli.layers.past import vectors_at
@@ -40,6 +41,7 @@ class CausalGRU(SequenceLayer):
         residual: bool,
     ) -> None:
         super().__init__()
+        check_whole(num_layers=num_layers, hidden_dim=hidden_dim)
         widths = [dim, *[hidden_dim] * num_layers]
         self.input_dropout = Dropout(input_dropout)
         self.layers = nn.ModuleList(

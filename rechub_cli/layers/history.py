@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from rechub_cli.checks import check_known, check_whole
 from rechub_cli.features import HISTORY_INDEX, DenseFeature, HistoryColumn, SequenceFeature
 from rechub_cli.layers.embedding import (
     Batch,
@@ -125,6 +126,8 @@ class HistoryPooling(nn.Module):
 
     def __init__(self, dim: int, *, kind: str, max_len: int) -> None:
         super().__init__()
+        check_known("pooling", kind, POOLINGS)
+        check_whole(max_len=max_len)
         self.kind = kind
         self.vectors = 1 if kind == "mean" else 2
         self.max_len = max_len

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_known
+from rechub_cli.checks import check_known, check_whole
 from rechub_cli.errors import ConfigError
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.history import SequenceLayer, recent_positions
@@ -40,6 +40,7 @@ class CausalTransformer(SequenceLayer):
     ) -> None:
         super().__init__()
         check_known("positions", positions, POSITIONS)
+        check_whole(num_blocks=num_blocks, num_heads=num_heads, hidden_dim=hidden_dim)
         relative = positions == "relative"
         self.scale = dim**0.5
         self.max_len = max_len

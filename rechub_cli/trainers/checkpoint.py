@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rechub_cli.errors import RechubError
+from rechub_cli.trainers.reporter import EpochResult
 
 TENSORS, STATE = "model.safetensors", "state.json"
 
@@ -42,6 +43,13 @@ def load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
                     f"{list(tensor.shape)} in the model"
                 )
             tensor.copy_(tensors[name])
+
+
+def save_epoch(folder: Path | None, name: str, model: nn.Module, result: EpochResult) -> None:
+    """Write the model after an epoch as ``folder/name``; without a folder nothing."""
+    if folder is not None:
+        state = {"epoch": result.epoch, "loss": result.loss, "valid": result.metrics}
+        save_checkpoint(folder / name, model, state)
 
 
 def save_checkpoint(folder: Path, model: nn.Module, state: dict[str, Any]) -> None:

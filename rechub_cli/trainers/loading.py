@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rechub_cli.checks import check_known
+from rechub_cli.checks import check_kind, check_known
 from rechub_cli.data.batches import TrainLoader
 from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.encode import Encoded
 from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.models.matching.base import MatchingModel
@@ -60,6 +61,22 @@ def check_own_batches(
             f"{', '.join(idle)}: ignored for a DataLoader, whose batches are its own (see README): "
             "leave out, or give data of load_interactions"
         )
+
+
+def check_read_alike(trained: Encoded | None, data: MatchData) -> None:
+    """Raise DataError for data whose ids or numbers mean something else than those trained on, and
+    ConfigError for what is no such data.
+
+    trained: None where nothing is known of that, as before a fit or of a DataLoader.
+    """
+    check_kind("data", data, MatchData, "data of load_interactions")
+    if trained is None or (column := trained.read_otherwise(data.encoded)) is None:
+        return
+    raise DataError(
+        f"{column} was fitted on other rows than in the data of training, so that its ids or "
+        "numbers mean something else: load one table, and hold out by its split what is to be "
+        "ranked (SplitOptions, split_column)"
+    )
 
 
 def training_loader(

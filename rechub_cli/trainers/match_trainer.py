@@ -12,13 +12,14 @@ import torch
 
 from rechub_cli.checks import check, check_kind
 from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.encode import Encoded
 from rechub_cli.evaluation.metrics import check_measured
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_checkpoint
+from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_epoch
 from rechub_cli.trainers.course import Course, best_so_far
 from rechub_cli.trainers.device import choose_matmul, pick_device
-from rechub_cli.trainers.loading import check_own_batches, check_samples
+from rechub_cli.trainers.loading import check_own_batches, check_read_alike, check_samples
 from rechub_cli.trainers.options import (
     DEFAULT_LOSS,
     DEFAULT_NEGATIVES,
@@ -111,6 +112,7 @@ class MatchTrainer:
         self.history: list[EpochResult] = []
         self.warnings: list[RunWarning] = []
         self.figures: dict[str, Any] = {}
+        self.trained: Encoded | None = None
 
     def fit(
         self, train: MatchData | Iterable[Any], valid: MatchData | None = None
@@ -130,8 +132,10 @@ class MatchTrainer:
         """
         valid = train if valid is None and isinstance(train, MatchData) else valid
         check_kind("valid", valid, MatchData | None, "data of load_interactions")
+        self.trained = train.encoded if isinstance(train, MatchData) else None
         if valid is not None:
             check_measured(self.monitor, self.top_k)
+            check_read_alike(self.trained, valid)
             valid = valid.with_fewer_queries(most_validated(self.valid_queries))
         steps = self._steps(train)
         watch = Watch(self.model, steps.probe, self.reporter, fresh=not self.history)
@@ -146,8 +150,8 @@ class MatchTrainer:
             self.history.append(result)
             if result.best_epoch in (epoch, None):
                 best_tensors = model_tensors(self.model)
-                self._save("best", result)
-            self._save("last", result)
+                save_epoch(self.checkpoints, "best", self.model, result)
+            save_epoch(self.checkpoints, "last", self.model, result)
             self.reporter.epoch(result)
             if falling := course.falls(result):
                 load_tensors(self.model, best_tensors)
@@ -169,7 +173,8 @@ class MatchTrainer:
         top_k: Sequence[int] | None = None,
         mask_seen: bool | None = None,
     ) -> dict[str, float]:
-        """Metrics under exact full ranking; see evaluate_model."""
+        """Metrics under exact full ranking; see evaluate_model and check_read_alike."""
+        check_read_alike(self.trained, data)
         mask = self.mask_seen if mask_seen is None else mask_seen
         top_k = self.top_k if top_k is None else top_k
         check({"top_k": top_k}, top_k_rule(top_k))
@@ -200,12 +205,6 @@ class MatchTrainer:
         metrics = {} if valid is None else self.evaluate(valid, split="valid")
         best, best_epoch = best_so_far(metrics.get(self.monitor), epoch, self.history)
         return EpochResult(epoch, mean, rows / seconds, seconds, metrics, best, best_epoch, norms)
-
-    def _save(self, name: str, result: EpochResult) -> None:
-        if self.checkpoints is None:
-            return
-        state = {"epoch": result.epoch, "loss": result.loss, "valid": result.metrics}
-        save_checkpoint(self.checkpoints / name, self.model, state)
 
     def _updates(self, train: MatchData | Iterable[Any], steps: Steps, watch: Watch) -> Updates:
         optimizer_params = choose_optimizer(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rechub_cli.checks import check, check_known
+from rechub_cli.checks import check, check_flags, check_kind, check_known
 from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
 from rechub_cli.trainers.rules import (
@@ -79,6 +79,7 @@ class StepOptions:
 
     def __post_init__(self) -> None:
         check_known("precision", self.precision, PRECISIONS)
+        check_flags(compile=self.compile)
 
 
 def parse_mode(mode: int | str) -> str:
@@ -94,7 +95,9 @@ def parse_mode(mode: int | str) -> str:
 
 
 def check_together(mode: str, loss: LossOptions, negatives: NegativeOptions) -> None:
-    """Raise ConfigError where mode, loss and negatives do not go together."""
+    """Raise ConfigError where mode, loss and negatives do not go together, or are none."""
+    check_kind("loss", loss, LossOptions, "LossOptions, e.g. LossOptions('bpr')")
+    check_kind("negatives", negatives, NegativeOptions, "NegativeOptions('uniform', 32) or alike")
     check({"loss": loss.name}, loss_rule(mode, loss.name))
     check(
         negatives,

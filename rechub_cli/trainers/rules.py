@@ -10,7 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rechub_cli.checks import Rule, check_known, is_number, is_whole, whole_rule
+from rechub_cli.checks import (
+    Rule,
+    at_least,
+    check_known,
+    flag_rule,
+    is_number,
+    is_whole,
+    whole_rule,
+)
 
 LOSSES = {"pointwise": ("bce", "gbce"), "pairwise": ("bpr", "bpr_max"), "listwise": ("softmax",)}
 MODES = tuple(LOSSES)
@@ -46,13 +54,16 @@ def loss_rules(name: str, *, gbce_t: float | None = None, bpreg: float | None = 
     return [
         (name == "gbce" and gbce_t is None, "gbce_t|is needed with loss=gbce, e.g. 0.75"),
         (name != "gbce" and gbce_t is not None, f"gbce_t|is ignored by loss={name}: use loss=gbce"),
-        (gbce_t is not None and not 0 <= gbce_t <= 1, "gbce_t|is not in the allowed 0..1"),
+        (
+            gbce_t is not None and not (is_number(gbce_t) and 0 <= gbce_t <= 1),
+            "gbce_t|is not in the allowed 0..1",
+        ),
         (name == "bpr_max" and bpreg is None, "bpreg|is needed with loss=bpr_max, e.g. 1.0"),
         (
             name != "bpr_max" and bpreg is not None,
             f"bpreg|is ignored by loss={name}: use loss=bpr_max",
         ),
-        (bpreg is not None and not bpreg >= 0, "bpreg|is below the allowed 0"),
+        (bpreg is not None and not at_least(bpreg, 0), "bpreg|is no number >= 0"),
     ]
 
 
@@ -77,19 +88,23 @@ def sampler_rules(
             f"num_negatives|is ignored by sampler={sampler}: set it to null, or use "
             f"sampler={' or '.join(DRAWN)}",
         ),
-        (num_negatives is not None and num_negatives < 1, "num_negatives|is below the allowed 1"),
+        *(
+            whole_rule(key, value, 1)
+            for key, value in (("num_negatives", num_negatives), ("pool_size", pool_size))
+            if value is not None
+        ),
         (
             sampler != "popularity" and alpha is not None,
             f"alpha|is ignored by sampler={sampler}; it works with popularity",
         ),
-        (alpha is not None and not alpha >= 0, "alpha|is below the allowed 0"),
+        (alpha is not None and not at_least(alpha, 0), "alpha|is no number >= 0"),
         (hard and pool_size is None, "pool_size|is needed with sampler=hard, e.g. 512"),
         (
             not hard and pool_size is not None,
             f"pool_size|is ignored by sampler={sampler}; it works with hard",
         ),
         (
-            hard and pool_size is not None and pool_size < (num_negatives or 1),
+            hard and is_whole(num_negatives, 1) and is_whole(pool_size, 1, num_negatives - 1),
             f"pool_size|is below num_negatives={num_negatives}, which are chosen out of the pool",
         ),
         (
@@ -182,6 +197,7 @@ def loop_rules(found: Mapping[str, Any]) -> list[Rule]:
         top_k_rule(found["top_k"]),
         anneal_rule(found["schedule"], found["n_epoch"]),
         whole_rule("warmup_steps", found["warmup_steps"], 0),
+        flag_rule("mask_seen", found["mask_seen"]),
         (
             clip_norm is not None and not (is_number(clip_norm) and clip_norm > 0),
             "clip_norm|is no number above 0",

@@ -96,10 +96,28 @@ def test_a_failed_run_never_takes_the_user_s_own_folder_away(tmp_path: Path) -> 
     rechub("train", "seed=-1", "hydra.run.dir=a/b/c", cwd=here, code=2)
     assert here.is_dir()
     assert list(here.iterdir()) == []
+    (here / "own" / "empty").mkdir(parents=True)
+    for place in ("run", "sweep"):
+        rechub("train", "seed=-1", f"hydra.{place}.dir=own/empty/run", cwd=here, code=2)
+    assert [p.name for p in (here / "own").rglob("*")] == ["empty"]
+    (here / "own" / "empty").rmdir()
+    (here / "own").rmdir()
     (here / "runs").mkdir()
+    rechub("train", "seed=-1", cwd=here, code=2)
+    assert [p.name for p in here.rglob("*")] == ["runs"]
     (here / "runs" / "notes.txt").touch()
     rechub("train", "seed=-1", cwd=here, code=2)
     assert [p.name for p in here.rglob("*")] == ["runs", "notes.txt"]
+
+
+def test_data_that_train_nothing_leave_no_run(tmp_path: Path) -> None:
+    """Users of three events have one training event each, and SASRec needs two."""
+    rows = [f"u{n},i{(n + step) % 9}" for n in range(30) for step in range(3)]
+    (tmp_path / "log.csv").write_text("\n".join(["user_id,item_id", *rows]) + "\n")
+    words = ("train", "data=table", "data.path=log.csv", "model=sasrec", "hydra.run.dir=run")
+    done = rechub(*words, cwd=tmp_path, code=2)
+    assert "no user has two training events" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
 
 
 def test_what_the_machine_refuses_is_no_bug(tmp_path: Path) -> None:

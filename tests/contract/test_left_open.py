@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from rechub_cli.data.dataset import MatchData
+from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
+from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.models.matching.sparsity import causal_dropouts, mlp_dropouts
 from rechub_cli.runs import make_model
+from tests.contract.conftest import tiny_raw
 from tests.recipes.record import compose
 
 ONE_LAYER = ("model.user_params.dims=[16]", "model.embed_dim=16")
@@ -67,3 +69,20 @@ def test_the_model_s_dropouts(
         data.train_counts = tiny.train_counts * 20
     model = make_model(compose(f"ml_100k_{name}", *words), data)
     assert {m.p for m in model.modules() if isinstance(m, Dropout)} == dropouts
+
+
+def test_density_is_of_the_events_of_trained_items() -> None:
+    """Of 20 items of 1 to 8 training events, those of fewer than 4 have no row and do not count."""
+    all_items, some = (
+        prepare(
+            tiny_raw(),
+            split=SplitOptions(),
+            features=FeatureOptions(min_count=least),
+            embed_dim=16,
+            seed=0,
+        )
+        for least in (1, 4)
+    )
+    counts = all_items.train_counts
+    assert 0 < int((counts < 4).sum()) < 20
+    assert some.events_per_item == float(counts[counts >= 4].double().mean())

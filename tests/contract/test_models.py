@@ -340,6 +340,34 @@ def test_what_is_no_form_is_refused(tiny: MatchData) -> None:
 @pytest.mark.parametrize(
     ("name", "key"),
     [
+        *((n, "max_len") for n in NAMES),
+        ("gru4rec", "num_layers"),
+        ("gru4rec", "hidden_dim"),
+        ("sasrec", "num_blocks"),
+        ("sasrec", "num_heads"),
+        ("sasrec", "hidden_dim"),
+        ("comirec_sa", "hidden_dim"),
+        ("comirec_sa", "interest_num"),
+        ("mind", "routing_iterations"),
+    ],
+)
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, "4"])
+def test_what_is_no_count_is_refused(name: str, key: str, wrong: object, tiny: MatchData) -> None:
+    with pytest.raises(
+        ConfigError, match=f"{key.removeprefix('routing_')}={wrong!r} is no integer"
+    ):
+        make_model(name, tiny, **{key: wrong})
+
+
+@pytest.mark.parametrize("name", ["dssm", "youtube_dnn"])
+def test_what_is_no_pooling_is_refused(name: str, tiny: MatchData) -> None:
+    with pytest.raises(ConfigError, match="pooling='max'; allowed: mean, recency"):
+        make_model(name, tiny, pooling="max")
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
         *((n, "tied") for n in NAMES if "tied" in shipped_yaml(n)),
         ("gru4rec", "residual"),
         ("mind", "recency"),

@@ -162,25 +162,33 @@ def test_a_few_long_lists_make_no_huge_table(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_kinds_are_guessed_and_can_be_overruled() -> None:
+    """Of ten users, who take three items of their own and two more, all 30 items are trained."""
+    names = [f"x{i}" for i in range(30)]
     table = pa.table(
         {
-            "item": [*"abcdefg", *(f"x{i}" for i in range(23))],
+            "item": names,
             "year": [1990, 1991] * 15,
             "title": [f"film {i}" for i in range(30)],
             "price": [1.0, 2.0, 3.0] * 10,
         }
     )
-    found = data(items=table)
+    taken = [names[(3 * user + step) % 30] for user in range(10) for step in range(5)]
+    users = [user for user in range(10) for _ in range(5)]
+    events = pa.table({"user": users, "item": taken, "timestamp": list(range(50))})
+
+    def of(options: FeatureOptions) -> MatchData:
+        raw = RawData(events, items=table)
+        return prepare(raw, split=SplitOptions(), features=options, embed_dim=4, seed=0)
+
+    found = of(FeatureOptions())
     kinds = {f.name: type(f) for f in found.encoded.schema.item_features}
     assert kinds == {"item_id": SparseFeature, "year": SparseFeature, "price": DenseFeature}
     assert "title: left out" in found.encoded.notes[0]
-    found = data(
-        FeatureOptions(types={"year": "dense", "title": "sparse"}, exclude=("price",)), items=table
-    )
+    found = of(FeatureOptions(types={"year": "dense", "title": "sparse"}, exclude=("price",)))
     kinds = {f.name: type(f) for f in found.encoded.schema.item_features}
     assert kinds == {"item_id": SparseFeature, "year": DenseFeature, "title": SparseFeature}
     with pytest.raises(ConfigError, match="Did you mean 'price'"):
-        data(FeatureOptions(exclude=("prise",)), items=table)
+        of(FeatureOptions(exclude=("prise",)))
 
 
 @pytest.mark.parametrize(
@@ -194,6 +202,11 @@ def test_kinds_are_guessed_and_can_be_overruled() -> None:
         (FeatureOptions, {"exclude": "price"}, "exclude is a str; needed: a list of columns"),
         (FeatureOptions, {"history_columns": "year"}, "history_columns is a str; needed: a list"),
         (FeatureOptions, {"types": ["year"]}, "types is a list; needed: a dict"),
+        (
+            FeatureOptions,
+            {"types": {"year": "dense"}, "exclude": ["year"]},
+            r"exclude=\['year'\] leaves out year, for which types has a kind",
+        ),
         (FilterOptions, {"duplicates": "fisrt"}, "duplicates='fisrt'; .* Did you mean 'first'"),
         (FilterOptions, {"min_user_events": "5"}, "min_user_events='5' is no integer >= 0"),
         (FilterOptions, {"min_item_events": -1}, "min_item_events=-1 is no integer >= 0"),
@@ -299,6 +312,13 @@ def test_schema_survives_json_and_checks_itself() -> None:
     with pytest.raises(RechubError, match="Did you mean 'item_id'"):
         FeatureSchema(
             [SequenceFeature("history", 5, shared_with="itemid")], [SparseFeature("item_id", 5)]
+        )
+    with pytest.raises(
+        RechubError, match="c: shared_with='b', which reads the table of 'a' itself"
+    ):
+        FeatureSchema(
+            [SequenceFeature("c", 5, shared_with="b")],
+            [SparseFeature("a", 5), SparseFeature("b", 5, shared_with="a")],
         )
     with pytest.raises(RechubError, match="unique over both towers; twice: .'x'"):
         FeatureSchema([SparseFeature("x", 5)], [SparseFeature("x", 5)])

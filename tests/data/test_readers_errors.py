@@ -15,7 +15,7 @@ import pytest
 from rechub_cli.data.filters import FilterOptions
 from rechub_cli.data.load import load_interactions
 from rechub_cli.data.readers import ColumnNames, SideTable, read_table
-from rechub_cli.errors import DataError
+from rechub_cli.errors import ConfigError, DataError
 
 TIMED = ColumnNames(timestamp="ts")
 RATED = ColumnNames(rating="r", weight="w", split="p")
@@ -176,6 +176,7 @@ def test_truncated_gzip(tmp_path: Path) -> None:
         (b"u1 a b\n\nu2\n", ", line 3: 'u2' is a user without items"),
         (b"u1 a\nu2 \xe9 b\nu3\n", ", line 2: bytes that are not UTF-8: b'u2 \\xe9 b'"),
         (b"u1 a\nu3\nu2 \xe9 b\n", ", line 2: 'u3' is a user without items"),
+        (b"\n  \n\n", ": no data rows"),
     ],
 )
 def test_sequences(tmp_path: Path, content: bytes, start: str) -> None:
@@ -333,3 +334,11 @@ def test_tables_in_memory(columns: dict[str, Any], tables: dict[str, Any], start
     with pytest.raises(DataError) as caught:
         load_interactions(pd.DataFrame(columns), **tables)
     assert str(caught.value).startswith(start)
+
+
+@pytest.mark.parametrize("key", ["split", "features", "filters"])
+def test_options_of_another_kind(key: str) -> None:
+    given: dict[str, Any] = {key: {"method": "time"}}
+    message = f"{key} is a dict; needed: {key.rstrip('s').capitalize()}Options"
+    with pytest.raises(ConfigError, match=message):
+        load_interactions(pd.DataFrame({"user_id": [1], "item_id": [1]}), **given)

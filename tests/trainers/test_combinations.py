@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 import itertools
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -188,6 +189,34 @@ def test_both_doors_give_the_reason(changes: Choice, reason: str, model: Matchin
     choice = {**choice_of("pointwise", "bce", "uniform", None), **changes}
     assert any(reason in line for line in from_the_shell(choice)), from_the_shell(choice)
     assert reason in refusal(choice, model)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: LossOptions("gbce", gbce_t=cast(Any, "0.5")),
+            "gbce_t='0.5' is not in the allowed",
+        ),
+        (lambda: LossOptions("bpr_max", bpreg=True), "bpreg=True is no number >= 0"),
+        (
+            lambda: NegativeOptions("uniform", cast(Any, 2.5)),
+            "num_negatives=2.5 is no integer >= 1",
+        ),
+        (
+            lambda: NegativeOptions("uniform", cast(Any, "4")),
+            "num_negatives='4' is no integer >= 1",
+        ),
+        (
+            lambda: NegativeOptions("hard", 4, pool_size=cast(Any, "9")),
+            "pool_size='9' is no integer >= 1",
+        ),
+        (lambda: NegativeOptions("popularity", 4, alpha=float("nan")), "alpha=nan is no number"),
+    ],
+)
+def test_what_is_no_number_is_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
 
 
 def test_all_problems_of_the_group_come_at_once() -> None:

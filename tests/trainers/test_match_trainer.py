@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 import rechub_cli
 from rechub_cli.data.dataset import MatchData
-from rechub_cli.errors import ConfigError, GateError, RechubError
+from rechub_cli.errors import ConfigError, DataError, GateError, RechubError
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.trainers.checkpoint import load_checkpoint
@@ -270,11 +272,13 @@ def test_unknown_monitor_is_named(tiny: MatchData) -> None:
         ({"top_k": 10}, "top_k=10 is no sequence"),
         ({"top_k": (10**11,)}, "top_k=.* is no sequence"),
         ({"seed": -1, "accumulate": 0}, "accumulate=0 .*\nseed=-1 "),
+        ({"mask_seen": "no"}, "mask_seen='no' is neither True nor False"),
+        ({"compile": ""}, "compile='' is neither True nor False"),
+        ({"mode": 1, "loss": "bpr_max"}, "loss is a str; needed: LossOptions"),
+        ({"mode": 1, "negatives": "uniform"}, "negatives is a str; needed: NegativeOptions"),
     ],
 )
-def test_numbers_that_a_loop_cannot_work_with_are_named(
-    options: dict[str, Any], message: str
-) -> None:
+def test_what_a_loop_cannot_work_with_is_named(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MatchTrainer(quick_model(), **options)
 
@@ -287,6 +291,22 @@ def test_wrong_cut_offs_of_an_evaluation_are_named(tiny: MatchData) -> None:
 def test_an_unknown_split_is_named_not_taken_for_test(tiny: MatchData) -> None:
     with pytest.raises(ConfigError, match=r"split='tset'; allowed: valid, test\. Did .* 'test'"):
         MatchTrainer(make_model("dssm", tiny), 2).evaluate(tiny, split="tset")
+
+
+def test_data_read_otherwise_than_those_of_training_are_refused(tiny: MatchData) -> None:
+    """Equal ids would mean other items: figures of one, and the best epoch, would be of nothing."""
+    frame = pd.DataFrame({"user_id": np.repeat(np.arange(20), 6), "item_id": np.arange(120) % 30})
+    here, there = (rechub_cli.load_interactions(frame + [0, shift]) for shift in (0, 7))
+    trainer = MatchTrainer(make_model("dssm", here), 2, n_epoch=1)
+    trainer.fit(here)
+    trainer.evaluate(here, split="valid")
+    message = "item_id was fitted on other rows than in the data of training"
+    with pytest.raises(DataError, match=message):
+        trainer.evaluate(there)
+    epochs = trainer.history
+    with pytest.raises(DataError, match=message):
+        trainer.fit(here, there)
+    assert trainer.history is epochs  # refused before the first step
 
 
 def test_accumulated_batches_are_one_step() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_flags
+from rechub_cli.checks import check_flags, check_whole
 from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
@@ -117,6 +117,7 @@ class CausalModel(MatchingModel):
         )
         require_history(self)
         check_flags(tied=tied)
+        check_whole(max_len=max_len)
         tables = EmbeddingTables((*user_features, *item_features))
         encoder = ItemEncoder(tables, item_features)
         past = encoder if tied else ItemEncoder(EmbeddingTables(item_features), item_features)

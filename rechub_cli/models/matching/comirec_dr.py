@@ -51,7 +51,7 @@ class ComirecDR(MultiInterestModel):
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
-        check_whole("routing_iterations", routing_iterations)
+        check_whole(routing_iterations=routing_iterations)
         check_known("maps", maps, MAPS)
         super().__init__(
             user_features,

@@ -94,7 +94,7 @@ class MultiInterestModel(MatchingModel):
         super().__init__(
             user_features, item_features, temperature=temperature, similarity=similarity
         )
-        check_whole("interest_num", interest_num)
+        check_whole(interest_num=interest_num)
         check_flags(tied=tied)
         _check_selection(selection, label_attention)
         require_history(self)

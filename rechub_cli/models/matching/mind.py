@@ -50,7 +50,7 @@ class MIND(MultiInterestModel):
         tied: bool = True,
         max_len: int = 50,
     ) -> None:
-        check_whole("routing_iterations", routing_iterations)
+        check_whole(routing_iterations=routing_iterations)
         check_flags(recency=recency)
         super().__init__(
             user_features,
