@@ -47,6 +47,7 @@ def choices(
         "num_negatives": negatives.num_negatives,
         "schedule": choose_schedule(options.schedule.name, n_epoch=options.n_epoch),
         "optimizer": chosen_optimizer(data, options, device)["name"],
+        "device": device.type,
         "samples": training_samples(data, model, options.samples) if causal else None,
         "batch_size": batch_rows(data, model, options.batch_size, options.samples),
         "valid_queries": min(len(data.split.valid), most_validated(options.valid_queries)),

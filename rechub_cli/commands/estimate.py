@@ -194,7 +194,7 @@ def print_estimate(
 ) -> None:
     """The table: parameters, memory, time of a step, an epoch and the run."""
     options = config.trainer
-    step = mean(cost.seconds)
+    step, peak = mean(cost.seconds), peak_bytes(next(model.parameters()).device)
     epoch = cost.steps_per_epoch * step + seconds.validation
     rest = seconds.load + seconds.final + seconds.baselines + seconds.export
     schedule = choose_schedule(options.schedule.name, n_epoch=options.n_epoch)
@@ -205,7 +205,7 @@ def print_estimate(
         (f"optimizer state ({optimizer})", _size(cost.state)),
         ("gradients", _size(cost.gradients)),
         ("activations and batch", f"{_size(cost.activations)} kept for the gradient, at most"),
-        ("process at its peak", f"{_size(peak_bytes())}; there are {_size(limit)}"),
+        ("memory at its peak", f"{_size(peak)}; there are {_size(limit)}"),
         ("a step", f"{duration(step)}, mean of {len(cost.seconds)}"),
         ("a validation", duration(seconds.validation)),
         ("an epoch", f"{duration(epoch)}, {cost.steps_per_epoch:,} steps and a validation"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shlex
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from rechub_cli.commands.choices import choices, print_choices
 from rechub_cli.commands.printout import print_data, print_files, print_result
 from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
+from rechub_cli.cost.memory import peak_bytes
 from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.errors import GateError, RechubError
@@ -203,7 +203,7 @@ def measure(
                 split=split,
                 top_k=top_k,
                 mask_seen=mask,
-            )
+            )[0]
             for split in HELD_OUT
         }
     return metrics
@@ -232,9 +232,4 @@ def find_warnings(
 def usage(started: float) -> dict[str, Any]:
     """What the process has taken so far. started: of time.perf_counter."""
     seconds = round(time.perf_counter() - started, 2)
-    return {"total_seconds": seconds, "peak_memory_mib": peak_memory_mib()}
-
-
-def peak_memory_mib() -> int:
-    """Largest resident memory of this process so far, in MiB (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return {"total_seconds": seconds, "peak_memory_mib": peak_bytes() >> 20}

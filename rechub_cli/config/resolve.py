@@ -147,12 +147,6 @@ def _real_path(values: Mapping[str, Any], location: Sequence[Any], *, missing: b
     return path
 
 
-def _has(here: Mapping[Any, Any] | list[Any], step: Any) -> bool:
-    if isinstance(here, list):
-        return isinstance(step, int) and step < len(here)
-    return step in here
-
-
 def _lookup(values: Any, key: str) -> Any:
     for step in key.split("."):
         if not isinstance(values, Mapping) or step not in values:

@@ -12,10 +12,10 @@ from rechub_cli.config.data_schema import DataConfig
 from rechub_cli.config.model_schema import BuiltIn, CausalParams, ModelConfig
 from rechub_cli.config.node import Node, Positive, refuse
 from rechub_cli.config.trainer_schema import TrainerUnion
+from rechub_cli.evaluation.names import METRICS
 from rechub_cli.trainers.rules import MAX_SEED, MAX_TOP_K
 
 CutOffs = Annotated[list[Annotated[int, Field(ge=1, le=MAX_TOP_K)]], Field(min_length=1)]
-METRICS = ("recall", "hr", "ndcg", "mrr", "precision", "coverage")
 
 
 class FeaturesConfig(Node):

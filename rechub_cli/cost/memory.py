@@ -35,8 +35,10 @@ def state_factor(optimizer_params: Mapping[str, Any]) -> float:
     return state_bytes(optimizer) / weight_bytes(table)
 
 
-def peak_bytes() -> int:
-    """Largest resident memory of this process so far (Linux counts in KiB)."""
+def peak_bytes(device: torch.device | None = None) -> int:
+    """Largest memory so far: resident, of this process (Linux counts in KiB), or on a GPU."""
+    if device is not None and device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

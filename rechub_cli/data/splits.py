@@ -17,6 +17,8 @@ from rechub_cli.errors import DataError
 
 MIN_EVENTS = 3
 """Users with fewer events train only: a target, a validation target and something to learn."""
+HELD_OUT_SHARE = 0.1
+"""Of the rows or users, for validation and for test each, where nothing is said."""
 COMIREC_HISTORY_SHARE = 0.8
 """Share of a held-out user's events that is the input (Cen 2020, section 4.1)."""
 
@@ -91,11 +93,11 @@ def time_split(
             "split.method=time needs timestamps, and the data have none: name the column in "
             "data.columns.timestamp, or use split.method=leave_one_out."
         )
-    share = 0.1 if test_share is None else test_share
+    share = HELD_OUT_SHARE if test_share is None else test_share
     ordered = np.sort(data.timestamps)
     cut = int(ordered[int(len(ordered) * (1 - share))]) if time is None else time
     before = int(np.searchsorted(ordered, cut))
-    wanted = int(len(ordered) * (0.1 if valid_share is None else valid_share))
+    wanted = int(len(ordered) * (HELD_OUT_SHARE if valid_share is None else valid_share))
     valid_cut = int(ordered[min(max(before - wanted, 0), len(ordered) - 1)])
     if before in (0, len(ordered)) or valid_cut in (ordered[0], cut):
         raise DataError(
@@ -121,7 +123,7 @@ def user_split(
     data: Interactions, *, valid_share: float | None, test_share: float | None, seed: int
 ) -> Split:
     """Users in three disjoint groups; the first 80% of a held-out user's events are its input."""
-    shares = [0.1 if s is None else s for s in (valid_share, test_share)]
+    shares = [HELD_OUT_SHARE if s is None else s for s in (valid_share, test_share)]
     lengths = np.diff(data.offsets)
     able = np.flatnonzero(lengths >= MIN_EVENTS)
     able = np.random.default_rng(seed).permutation(able)

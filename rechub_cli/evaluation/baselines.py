@@ -110,9 +110,6 @@ class SequentialRules:
             scores.reshape(-1)[flat] += self.decay**back * self.values[place]
         return torch.from_numpy(scores)
 
-    def settings(self, *, window: int) -> dict[str, float]:
-        return {"window": window, "history": self.history, "decay": self.decay}
-
 
 def _training(interactions: Interactions, train_end: Ints) -> tuple[Ints, Ints]:
     start = interactions.offsets[:-1]

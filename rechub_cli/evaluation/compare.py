@@ -10,7 +10,7 @@ from torch import Tensor
 from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.evaluation.baselines import Popularity, SequentialRules
 from rechub_cli.evaluation.metrics import compute_metrics
-from rechub_cli.evaluation.ranking import Scorer, rank_queries
+from rechub_cli.evaluation.ranking import Ranking, Scorer, rank_queries
 
 RULES = {"window": 10, "history": 10, "decay": 0.8}
 
@@ -23,8 +23,11 @@ def rank_scorer(
     top_k: Sequence[int],
     mask_seen: bool,
     candidates: Tensor | None = None,
-) -> dict[str, float]:
-    """Metrics of any scorer over a split's queries. candidates: bool [I]; None: all."""
+) -> tuple[dict[str, float], Ranking]:
+    """Metrics of any scorer under exact full ranking of a split's queries, and the ranking itself.
+
+    split: valid or test. candidates: bool [I]; None: all that may be ranked.
+    """
     allowed = data.candidates if candidates is None else candidates
     ranking = rank_queries(
         scorer,
@@ -34,7 +37,7 @@ def rank_scorer(
         mask_seen=mask_seen,
         top_k=top_k,
     )
-    return compute_metrics(ranking, top_k=top_k, num_items=int(allowed.sum()))
+    return compute_metrics(ranking, top_k=top_k, num_items=int(allowed.sum())), ranking
 
 
 def baseline_metrics(
@@ -64,7 +67,7 @@ def baseline_metrics(
                 top_k=top_k,
                 mask_seen=mask_seen,
                 candidates=candidates,
-            )
+            )[0]
             for split in splits
         }
         for name, baseline in (("popularity", popularity), ("sequential_rules", rules))

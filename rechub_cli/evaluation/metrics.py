@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from rechub_cli.checks import check_known
+from rechub_cli.evaluation.names import METRICS
 from rechub_cli.evaluation.ranking import Ranking
-
-METRICS = ("recall", "hr", "ndcg", "mrr", "precision", "coverage")
 
 
 def check_measured(monitor: str, top_k: Sequence[int]) -> None:

@@ -10,8 +10,8 @@ from torch import Tensor
 from rechub_cli.data.batches import query_batches
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.data.splits import Queries
-from rechub_cli.evaluation.metrics import compute_metrics
-from rechub_cli.evaluation.ranking import Ranking, rank_queries
+from rechub_cli.evaluation.compare import rank_scorer
+from rechub_cli.evaluation.ranking import Ranking
 from rechub_cli.evaluation.unseen import unknown_users
 from rechub_cli.models.matching.base import MatchingModel
 
@@ -78,18 +78,12 @@ def evaluate_model(
     mask_seen: bool = True,
     candidates: Tensor | None = None,
 ) -> tuple[dict[str, float], Ranking]:
-    """Metrics of a model under exact full ranking, and the ranking itself.
-
-    split: valid or test. candidates: bool [I]; None: all that may be ranked.
-    """
-    queries = data.queries(split)
-    allowed = data.candidates if candidates is None else candidates
-    ranking = rank_queries(
-        model_scorer(model, data, queries),
-        interactions=data.interactions,
-        queries=queries,
-        candidates=allowed,
-        mask_seen=mask_seen,
+    """What rank_scorer gives of a model."""
+    return rank_scorer(
+        model_scorer(model, data, data.queries(split)),
+        data,
+        split=split,
         top_k=top_k,
+        mask_seen=mask_seen,
+        candidates=candidates,
     )
-    return compute_metrics(ranking, top_k=top_k, num_items=int(allowed.sum())), ranking

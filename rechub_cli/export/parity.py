@@ -1,6 +1,6 @@
 """The gate of an export: the files must give the model's own numbers and top lists.
 
-B rows, K interests, D width, I catalogue.
+B rows, K interests, D width, I items of a block: the catalogue is compared in blocks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from rechub_cli.data.batches import HistoryGather
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import GateError
+from rechub_cli.evaluation.model_scores import BLOCK_ROWS
 from rechub_cli.export.contract import tower_inputs
 from rechub_cli.models.matching.base import MatchingModel
 
@@ -66,18 +67,27 @@ def compare_towers(model: MatchingModel, data: MatchData, folder: Path) -> Parit
     """Run both files of ``folder`` on held-out rows at the batch sizes and lengths of SHAPES."""
     model.eval()
     user_tower, item_tower = (Tower(folder / f"{side}_tower.onnx") for side in ("user", "item"))
-    items = {name: t[:-1] for name, t in data.encoded.item.items()}
-    theirs, ours = item_tower(items), model.item_tower(items).numpy()
-    worst = _difference(theirs, ours)
-    repeatable = bool(np.array_equal(theirs, item_tower(items)))
-    overlaps: list[float] = []
-    for rows, longest in SHAPES:
-        batch = _held_out(model, data, rows, longest)
-        user_theirs, user_ours = user_tower(batch), model.user_tower(batch).numpy()
-        worst = max(worst, _difference(user_theirs, user_ours))
-        repeatable &= bool(np.array_equal(user_theirs, user_tower(batch)))
-        overlaps += _overlaps(user_theirs, theirs, user_ours, ours)
-    return Parity(worst, float(np.mean(overlaps)), len(overlaps), repeatable)
+    differences: list[float] = []
+    repeatable = True
+
+    def both(tower: Tower, own: torch.nn.Module, batch: dict[str, Tensor]) -> tuple[Floats, Floats]:
+        nonlocal repeatable
+        theirs, ours = tower(batch), own(batch).numpy()
+        differences.append(float(np.abs(theirs - ours).max()))
+        repeatable &= np.array_equal(theirs, tower(batch))
+        return theirs, ours
+
+    batches = (_held_out(model, data, rows, longest) for rows, longest in SHAPES)
+    lists = [_TopLists(*both(user_tower, model.user_tower, batch)) for batch in batches]
+    for first in range(0, len(data.catalogue), BLOCK_ROWS):
+        part = slice(first, min(first + BLOCK_ROWS, len(data.catalogue)))
+        block = {name: tensor[part] for name, tensor in data.encoded.item.items()}
+        vectors = both(item_tower, model.item_tower, block)
+        for found in lists:
+            found.add(*vectors)
+    overlaps = np.concatenate([found.overlaps() for found in lists])
+    # NaN stays the largest.
+    return Parity(float(np.max(differences)), float(overlaps.mean()), len(overlaps), repeatable)
 
 
 def check_parity(parity: Parity, *, tolerance: float, min_overlap: float) -> None:
@@ -113,17 +123,33 @@ def _held_out(model: MatchingModel, data: MatchData, rows: int, longest: int) ->
     return {s.name: batch[s.name] for s in tower_inputs(model, "user")}
 
 
-def _difference(a: Floats, b: Floats) -> float:
-    return float(np.abs(a - b).max())
+class _TopLists:
+    """The best items so far of the same users by two pairs of towers.
 
+    users, others: their vectors by the first and by the second pair, [B, D] or [B, K, D].
+    """
 
-def _overlaps(users: Floats, items: Floats, users_b: Floats, items_b: Floats) -> list[float]:
-    """Of each user, the share of the first pair's top list that is in the second's."""
-    first, second = _scores(users, items), _scores(users_b, items_b)
-    top = np.argsort(-first, axis=1, kind="stable")[:, :TOP]
-    least = np.sort(second, axis=1)[:, -top.shape[1]] - SLACK * np.abs(second).max(axis=1)
-    inside = np.take_along_axis(second, top, axis=1) >= least[:, None]
-    return [float(share) for share in inside.mean(axis=1)]
+    def __init__(self, users: Floats, others: Floats) -> None:
+        self.users, self.others = users, others
+        self.top = self.same = self.best = np.empty((len(users), 0), dtype=np.float32)
+        """Scores [B, TOP]: of the first pair's top, of the same items by the second, and of the
+        second's own top, ascending."""
+        self.largest: Floats = np.zeros(len(users), dtype=np.float32)
+
+    def add(self, items: Floats, others: Floats) -> None:
+        """A further block of items, [I, D] by each pair."""
+        by_first, by_second = _scores(self.users, items), _scores(self.others, others)
+        first, second = np.hstack([self.top, by_first]), np.hstack([self.same, by_second])
+        order = np.argsort(-first, axis=1, kind="stable")[:, :TOP]
+        self.top, self.same = (np.take_along_axis(a, order, axis=1) for a in (first, second))
+        self.best = np.sort(np.hstack([self.best, by_second]), axis=1)[:, -TOP:]
+        self.largest = np.maximum(self.largest, np.abs(by_second).max(axis=1))
+
+    def overlaps(self) -> Floats:
+        """Of each user, the share of the first pair's top that is in the second's."""
+        least = self.best[:, 0] - SLACK * self.largest
+        found: Floats = (self.same >= least[:, None]).mean(axis=1)
+        return found
 
 
 def _scores(users: Floats, items: Floats) -> Floats:

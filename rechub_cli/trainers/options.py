@@ -70,8 +70,9 @@ class NegativeOptions:
 
 @dataclass(frozen=True)
 class StepOptions:
-    """How the towers compute in training. precision: fp32 | bf16, of their layers and of the
-    loss's products; weights, sums, losses and optimizer state are fp32. compile: by torch.compile.
+    """How the towers compute in training. precision: fp32 | bf16, of their layers and, on a
+    CPU, of the loss's products; weights, sums, losses and optimizer state are fp32. compile: by
+    torch.compile.
     """
 
     precision: str = "fp32"

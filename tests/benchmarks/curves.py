@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from rechub_cli.commands.train import peak_memory_mib
+from rechub_cli.cost.memory import peak_bytes
 from rechub_cli.cost.steps import spread_batches
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.trainers.checkpoint import model_tensors
@@ -112,7 +112,7 @@ def measure(curve: str, size: int) -> Point:
     rounds, middle = (PREPARATIONS, median) if curve == "rows" else (STEPS, mean)
     seconds = interleave({"own": CURVES[curve][0](size), "matmul": matmul}, rounds=rounds)
     ratios = [a / b for a, b in zip(seconds["own"], seconds["matmul"], strict=True)]
-    return Point(curve, size, middle(seconds["own"]), middle(ratios), peak_memory_mib())
+    return Point(curve, size, middle(seconds["own"]), middle(ratios), peak_bytes() >> 20)
 
 
 def in_process(curve: str, size: int) -> Point:

@@ -181,10 +181,7 @@ def test_only_the_history_that_counts_is_read(model: MatchingModel, tiny: MatchD
     assert_close(model.user_tower(other), model.user_tower(batch))
 
 
-def test_recent_items_matter_by_their_place_from_the_end(
-    model: MatchingModel, tiny: MatchData
-) -> None:
-    """A longer history that ends alike is not read from its start."""
+def test_more_than_the_last_items_count(model: MatchingModel, tiny: MatchData) -> None:
     model.eval()
     wide, narrow = batch_of(tiny, max_len=6), batch_of(tiny, max_len=3)
     assert not torch.allclose(model.user_tower(wide), model.user_tower(narrow))

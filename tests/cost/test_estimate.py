@@ -26,7 +26,7 @@ ROWS = (
     "optimizer state (adam)",
     "gradients",
     "activations and batch",
-    "process at its peak",
+    "memory at its peak",
     "a step",
     "a validation",
     "an epoch",

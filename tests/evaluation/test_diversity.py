@@ -115,7 +115,7 @@ def test_the_curve_starts_at_the_plain_ranking(
 ) -> None:
     """Factor 0 gives the figures of the ranking itself, ties against the model; blocks agree."""
     found = curve(tiny, [0.0, 5.0])
-    plain = rank_scorer(flat, tiny, split="test", top_k=[3, 10], mask_seen=True)
+    plain, _ = rank_scorer(flat, tiny, split="test", top_k=[3, 10], mask_seen=True)
     for key in ("recall@3", "recall@10", "ndcg@3", "ndcg@10"):
         assert found[0][key] == pytest.approx(plain[key])
     assert found[1]["diversity@3"] > found[0]["diversity@3"]

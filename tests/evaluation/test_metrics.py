@@ -7,7 +7,8 @@ from math import log2
 import numpy as np
 import pytest
 
-from rechub_cli.evaluation.metrics import METRICS, compute_metrics
+from rechub_cli.evaluation.metrics import compute_metrics
+from rechub_cli.evaluation.names import METRICS
 from rechub_cli.evaluation.ranking import MISS, Ranking
 
 RANKING = Ranking(

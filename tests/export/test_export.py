@@ -17,7 +17,7 @@ from rechub_cli.export import bundle
 from rechub_cli.export import onnx as writer
 from rechub_cli.export.contract import example_batch, tower_inputs
 from rechub_cli.export.onnx import export_tower
-from rechub_cli.export.parity import Parity, Tower, check_parity
+from rechub_cli.export.parity import Parity, Tower, _TopLists, check_parity, compare_towers
 from rechub_cli.features import Feature, SequenceFeature, SparseFeature
 from rechub_cli.models.matching.dssm import DSSM
 from rechub_cli.trainers.checkpoint import load_checkpoint, save_checkpoint
@@ -147,16 +147,40 @@ def test_the_gate_closes(parity: Parity, message: str) -> None:
 
 
 def test_overlap_by_hand() -> None:
-    """One of three top items differs; equal scores may stand in any order."""
-    from rechub_cli.export import parity
-
+    """One of ten top items differs; equal scores may stand in any order."""
     items = np.eye(12, dtype=np.float32)
     first = np.array([[12.0 - n for n in range(12)]], dtype=np.float32)
     swapped = first.copy()
     swapped[0, [0, 11]] = swapped[0, [11, 0]]
-    assert parity._overlaps(first, items, swapped, items) == [pytest.approx(0.9)]
     tied = np.ones((1, 12), dtype=np.float32)
-    assert parity._overlaps(first, items, tied, items) == [1.0]
+    for others, share in ((swapped, 0.9), (tied, 1.0)):
+        whole, parts = _TopLists(first, others), _TopLists(first, others)
+        whole.add(items, items)
+        for start in range(0, 12, 5):  # the catalogue comes in blocks
+            parts.add(items[start : start + 5], items[start : start + 5])
+        assert whole.overlaps() == parts.overlaps() == pytest.approx([share])
+
+
+def test_the_gate_reads_the_whole_catalogue(
+    tiny: MatchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In blocks of 7 of its 20 items, of which the last alone is not the model's."""
+    from rechub_cli.export import parity
+
+    monkeypatch.setattr(parity, "BLOCK_ROWS", 7)
+    model = make_model("mind", tiny)
+    for tower in ("user", "item"):
+        export_tower(model, tmp_path / f"{tower}_tower.onnx", tower=tower)
+    assert compare_towers(model, tiny, tmp_path).max_difference < 1e-5
+    own = model.item_tower.forward
+
+    def wrong_at_the_end(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        vectors = own(batch).clone()
+        vectors[batch["item_id"] == tiny.encoded.item["item_id"][-2]] += 1
+        return vectors
+
+    monkeypatch.setattr(model.item_tower, "forward", wrong_at_the_end)
+    assert compare_towers(model, tiny, tmp_path).max_difference == pytest.approx(1, abs=1e-5)
 
 
 def test_the_gate_opens() -> None:

@@ -5,16 +5,16 @@ B rows, N items, K interests, D width, Q queries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_known, is_number
+from rechub_cli.checks import check_flags, check_known, is_number
 from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
-from rechub_cli.layers.embedding import Batch, ItemEncoder
+from rechub_cli.layers.embedding import Batch, EmbeddingTables, ItemEncoder
 from rechub_cli.layers.mlp import MLPParams
 from rechub_cli.layers.rows import ROW_STEP, in_steps
 
@@ -136,6 +136,14 @@ def require_history(model: MatchingModel) -> None:
         )
 
 
+def past_encoder(
+    encoder: ItemEncoder, item_features: Sequence[Feature], *, tied: bool
+) -> ItemEncoder:
+    """What reads the history: the candidates' encoder, or (untied) one with tables of its own."""
+    check_flags(tied=tied)
+    return encoder if tied else ItemEncoder(EmbeddingTables(item_features), item_features)
+
+
 def require_width(params: MLPParams, dim: int, *, name: str) -> None:
     """Raise ConfigError where a user MLP does not end in the width of the item vectors."""
     if params.dims[-1] != dim:
@@ -143,8 +151,3 @@ def require_width(params: MLPParams, dim: int, *, name: str) -> None:
             f"{name}.dims={list(params.dims)} ends in {params.dims[-1]}, and the item vectors "
             f"have {dim} coordinates: the last width must be {dim}"
         )
-
-
-def tower_inputs(features: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-    """The part of a batch that a tower declares."""
-    return {name: features[name] for name in names if name in features}

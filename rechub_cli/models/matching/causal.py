@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_flags, check_whole
+from rechub_cli.checks import check_whole
 from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
@@ -24,6 +24,7 @@ from rechub_cli.models.matching.base import (
     EncodedItemTower,
     MatchingModel,
     Normalised,
+    past_encoder,
     require_history,
 )
 
@@ -116,11 +117,10 @@ class CausalModel(MatchingModel):
             user_features, item_features, temperature=temperature, similarity=similarity
         )
         require_history(self)
-        check_flags(tied=tied)
         check_whole(max_len=max_len)
         tables = EmbeddingTables((*user_features, *item_features))
         encoder = ItemEncoder(tables, item_features)
-        past = encoder if tied else ItemEncoder(EmbeddingTables(item_features), item_features)
+        past = past_encoder(encoder, item_features, tied=tied)
         self.user_tower = CausalUserTower(
             past,
             tables,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_flags, check_known, check_whole
+from rechub_cli.checks import check_known, check_whole
 from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
@@ -21,6 +21,7 @@ from rechub_cli.models.matching.base import (
     MatchingModel,
     Normalised,
     UserParams,
+    past_encoder,
     require_history,
     require_width,
 )
@@ -95,7 +96,6 @@ class MultiInterestModel(MatchingModel):
             user_features, item_features, temperature=temperature, similarity=similarity
         )
         check_whole(interest_num=interest_num)
-        check_flags(tied=tied)
         _check_selection(selection, label_attention)
         require_history(self)
         self.selection, self.label_attention = selection, label_attention
@@ -103,7 +103,7 @@ class MultiInterestModel(MatchingModel):
         tables = EmbeddingTables((*user_features, *item_features))
         encoder = ItemEncoder(tables, item_features)
         require_width(params, encoder.out_dim, name="user_params")
-        past = encoder if tied else ItemEncoder(EmbeddingTables(item_features), item_features)
+        past = past_encoder(encoder, item_features, tied=tied)
         self.user_tower = InterestUserTower(
             past,
             tables,

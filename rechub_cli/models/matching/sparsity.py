@@ -4,6 +4,7 @@ from __future__ import annotations
 
 SPARSE = 30
 """Fewer training events an item than this are few: its vector is soon learned by heart."""
+MOST = 0.5
 
 
 def is_sparse(events_per_item: float) -> bool:
@@ -11,8 +12,8 @@ def is_sparse(events_per_item: float) -> bool:
 
 
 def dropout_share(events_per_item: float, *, least: float = 0.0) -> float:
-    """The more events an item has the less: 30 / them, at most 0.5."""
-    return max(least, min(0.5, 30 / max(events_per_item, 1.0)))
+    """The more events an item has the less: SPARSE / them, at most MOST."""
+    return max(least, min(MOST, SPARSE / max(events_per_item, 1.0)))
 
 
 def causal_dropouts(events_per_item: float) -> dict[str, float]:

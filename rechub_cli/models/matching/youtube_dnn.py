@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_flags
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
 from rechub_cli.layers.history import HistoryEncoder, HistoryPooling, history_lengths
@@ -18,6 +17,7 @@ from rechub_cli.models.matching.base import (
     MatchingModel,
     Normalised,
     UserParams,
+    past_encoder,
     require_history,
     require_width,
 )
@@ -88,12 +88,11 @@ class YoutubeDNN(MatchingModel):
             user_features, item_features, temperature=temperature, similarity=similarity
         )
         require_history(self)
-        check_flags(tied=tied)
         params = MLPParams.parse(user_params, name="user_params")
         tables = EmbeddingTables((*user_features, *item_features))
         encoder = ItemEncoder(tables, item_features)
         require_width(params, encoder.out_dim, name="user_params")
-        past = encoder if tied else ItemEncoder(EmbeddingTables(item_features), item_features)
+        past = past_encoder(encoder, item_features, tied=tied)
         self.item_tower = EncodedItemTower(encoder, similarity)
         self.user_tower = YoutubeUserTower(
             past,

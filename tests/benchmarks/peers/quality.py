@@ -109,7 +109,7 @@ def peer_points(case: Quality, data: MatchData) -> list[Point]:
 def _point(found: Any, data: MatchData, epoch: int) -> Point:
     def figure(split: str) -> float:
         scores = torch.from_numpy(found[split])
-        metrics = rank_scorer(
+        metrics, _ = rank_scorer(
             lambda part: scores[part].clone(), data, split=split, top_k=(10,), mask_seen=True
         )
         return metrics[METRIC]
