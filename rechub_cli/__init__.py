@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rechub_cli.data.filters import FilterOptions
     from rechub_cli.data.load import load_interactions
     from rechub_cli.errors import ConfigError, DataError, RechubError
+    from rechub_cli.export.inputs import write_inputs
     from rechub_cli.features import DenseFeature, FeatureSchema, SequenceFeature, SparseFeature
     from rechub_cli.models.matching.comirec_dr import ComirecDR
     from rechub_cli.models.matching.comirec_sa import ComirecSA
@@ -49,6 +50,7 @@ _HOMES = {
     "DataError": "errors",
     "load_interactions": "data.load",
     "load_run": "runs",
+    "write_inputs": "export.inputs",
 }
 
 __all__ = [
@@ -69,6 +71,7 @@ __all__ = [
     "__version__",
     "load_interactions",
     "load_run",
+    "write_inputs",
     "FeatureOptions",
     "FilterOptions",
     "SplitOptions",
@@ -82,3 +85,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'rechub_cli' has no attribute {name!r}")
     return getattr(importlib.import_module(f"rechub_cli.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from rechub_cli.errors import RechubError
+from rechub_cli.errors import ConfigError
 from rechub_cli.suggest import did_you_mean
 
 POOLINGS = ("mean", "sum")
@@ -121,7 +121,7 @@ class FeatureSchema:
     name the one that has it, and must agree on vocab_size, embed_dim and padding_idx. No name may
     be the key under which the lengths of another feature come, nor one of OWN_NAMES.
 
-    Raises RechubError where they do not.
+    Raises ConfigError where they do not.
     """
 
     def __init__(self, user_features: Sequence[Feature], item_features: Sequence[Feature]) -> None:
@@ -133,7 +133,7 @@ class FeatureSchema:
         if len(self.by_name) < len(self.user_features) + len(self.item_features):
             names = [f.name for f in (*self.user_features, *self.item_features)]
             twice = sorted({n for n in names if names.count(n) > 1})
-            raise RechubError(f"feature names must be unique over both towers; twice: {twice}")
+            raise ConfigError(f"feature names must be unique over both towers; twice: {twice}")
         _check_keys(self.by_name)
         _check_shared(self.by_name)
 
@@ -174,7 +174,7 @@ class FeatureSchema:
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
-        raise RechubError(message)
+        raise ConfigError(message)
 
 
 def _check_table(feature: TableFeature) -> None:
@@ -203,7 +203,7 @@ def _check_keys(by_name: dict[str, Feature]) -> None:
             f"a feature is called {feature.name!r}, which is a name of ours; rename it",
         )
         if isinstance(feature, SequenceFeature) and feature.length_key in by_name:
-            raise RechubError(
+            raise ConfigError(
                 f"a feature is called {feature.length_key!r}, which is where the lengths of "
                 f"{feature.name!r} come; rename one of them"
             )
@@ -216,12 +216,12 @@ def _check_shared(by_name: dict[str, Feature]) -> None:
         owner = by_name.get(feature.shared_with)
         if owner is None or isinstance(owner, DenseFeature):
             tables = [n for n, f in by_name.items() if not isinstance(f, DenseFeature)]
-            raise RechubError(
+            raise ConfigError(
                 f"{feature.name}: shared_with={feature.shared_with!r} is no feature with a table; "
                 f"there are {tables}.{did_you_mean(feature.shared_with, tables)}"
             )
         if owner.shared_with is not None:
-            raise RechubError(
+            raise ConfigError(
                 f"{feature.name}: shared_with={owner.name!r}, which reads the table of "
                 f"{owner.table!r} itself: share with that one"
             )

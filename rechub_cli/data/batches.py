@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rechub_cli.data.bucketing import bucketed
-from rechub_cli.data.encode import Encoded
+from rechub_cli.data.encoded import Encoded
 from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.names import HISTORY, ITEM_ID
 from rechub_cli.data.splits import Queries

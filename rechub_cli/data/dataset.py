@@ -14,7 +14,8 @@ from torch import Tensor
 
 from rechub_cli.checks import check, check_known
 from rechub_cli.data.batches import HistoryGather, TrainLoader
-from rechub_cli.data.encode import Encoded, Encoder
+from rechub_cli.data.encode import Encoder
+from rechub_cli.data.encoded import Encoded
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.interactions import (
     Catalogue,

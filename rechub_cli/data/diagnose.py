@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow as pa
 from rechub_cli.data.cells import CellError, Column, parse_batch, show
 from rechub_cli.data.files import TextFormat
 from rechub_cli.errors import DataError
-from rechub_cli.suggest import did_you_mean
+from rechub_cli.suggest import did_you_mean, named_by
 
 CANDIDATES = (",", ";", "\t", "|", ":", " ")
 CHUNK_ROWS = 20_000
@@ -54,7 +54,7 @@ def explain(
 
 
 def check_required(
-    path: Path, layout: TextFormat, names: Sequence[str], required: Sequence[str]
+    path: Path, layout: TextFormat, names: Sequence[str], required: Collection[str]
 ) -> None:
     """Raise DataError where a required column is missing or named twice."""
     missing = [name for name in required if name not in names]
@@ -64,7 +64,7 @@ def check_required(
                 raise DataError(f"{path}, line 1: {names.count(name)} columns are named {name!r}")
         return
     where = f"{path}: no column {missing[0]!r}"
-    hint = did_you_mean(missing[0], names)
+    hint = did_you_mean(missing[0], names) + named_by(missing[0], required)
     if layout.column_names is None:
         other = _better_separator(layout.separator.join(names), layout, required)
         if other is not None:
@@ -151,7 +151,7 @@ def _unreadable(path: Path, line: int, error: Exception) -> DataError:
     return DataError(f"{path}, after line {line}: the file is truncated or corrupt ({error})")
 
 
-def _better_separator(line: str, layout: TextFormat, required: Sequence[str]) -> str | None:
+def _better_separator(line: str, layout: TextFormat, required: Collection[str]) -> str | None:
     """Another separator that finds every required name, or just more fields."""
     for other in CANDIDATES:
         fields = next(csv.reader([line], delimiter=other), [])

@@ -7,24 +7,26 @@ row more than the table: the last is padding, so that a gather needs no special 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from torch import Tensor
 
+from rechub_cli.data.encoded import Encoded, EncodedTables
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.interactions import Catalogue, Interactions, Ints, UserTable
 from rechub_cli.data.kinds import guess_kind
 from rechub_cli.data.names import (
+    EVENT_PREFIX,
     HISTORY,
     ITEM_ID,
     ITEM_PREFIX,
     MISSING_SUFFIX,
     RESERVED,
+    UNNAMED,
     USER_ID,
+    USER_PREFIX,
     feature_names,
 )
 from rechub_cli.data.padded import pad_lists
@@ -41,37 +43,6 @@ from rechub_cli.features import (
 from rechub_cli.suggest import did_you_mean
 
 
-@dataclass
-class EncodedTables:
-    """The tensors of one side: ``tensors[name]`` int64 or float32, [rows + 1] or [rows + 1, G]."""
-
-    features: list[Feature] = field(default_factory=list)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-
-
-@dataclass
-class Encoded:
-    """Everything that a model reads, and what is needed to encode raw values again."""
-
-    schema: FeatureSchema
-    user: dict[str, Tensor]
-    item: dict[str, Tensor]
-    event: dict[str, Tensor]
-    vocabularies: dict[str, Vocabulary]
-    scales: dict[str, Scale]
-    notes: list[str]
-
-    def read_otherwise(self, other: Encoded) -> str | None:
-        """The first column whose ids or numbers mean something else in the other tables."""
-        if other is self:
-            return None
-        for name, vocabulary in self.vocabularies.items():
-            known = other.vocabularies.get(name)
-            if known is None or not vocabulary.values.equals(known.values):
-                return name
-        return next((n for n, scale in self.scales.items() if other.scales.get(n) != scale), None)
-
-
 class Encoder:
     """Fits vocabularies and scales on training rows and encodes each column.
 
@@ -83,6 +54,7 @@ class Encoder:
         self.embed_dim = embed_dim
         self.vocabularies: dict[str, Vocabulary] = {}
         self.scales: dict[str, Scale] = {}
+        self.columns: dict[str, str] = {}
         self.notes: list[str] = []
         self.taken = set(RESERVED)
         """Keys of a batch that have a meaning."""
@@ -95,19 +67,23 @@ class Encoder:
         train: Ints,
     ) -> Encoded:
         """Encode all columns. train: int64, ascending, the events that may be fitted on."""
-        self._check_options([*catalogue.features, *users.features, *interactions.context])
+        columns = [*catalogue.features, *users.features, *interactions.context]
         item_counts = interactions.item_counts(train)
         user_counts = np.diff(np.searchsorted(train, interactions.offsets))
         clash = (set(catalogue.features) & (set(users.features) | set(interactions.context))) | set(
             RESERVED
         )
+        prefixed = {ITEM_PREFIX: catalogue.features, USER_PREFIX: users.features}
+        prefixed[EVENT_PREFIX] = interactions.context
+        columns += [p + c for p, table in prefixed.items() for c in table if c in clash]
+        self._check_options(columns)
         item = EncodedTables()
         self._sparse(item, ITEM_ID, catalogue.ids, item_counts)
         self._columns(item, catalogue, item_counts, prefix=ITEM_PREFIX, clash=clash)
         user = EncodedTables()
         if self.options.user_id:
             self._sparse(user, USER_ID, users.ids, user_counts)
-        self._columns(user, users, user_counts, prefix="user_", clash=clash)
+        self._columns(user, users, user_counts, prefix=USER_PREFIX, clash=clash)
         event = EncodedTables()
         clash |= set(user.tensors)
         if interactions.context:
@@ -115,7 +91,7 @@ class Encoder:
             event_counts[train] = 1
             owners = pa.DictionaryArray.from_arrays(interactions.users(), users.ids)
             events = UserTable(owners, interactions.context)
-            self._columns(event, events, event_counts, prefix="event_", clash=clash)
+            self._columns(event, events, event_counts, prefix=EVENT_PREFIX, clash=clash)
         history = self._history(item.features)
         return Encoded(
             FeatureSchema([*user.features, *event.features, *history], item.features),
@@ -124,6 +100,7 @@ class Encoder:
             event.tensors,
             self.vocabularies,
             self.scales,
+            self.columns,
             self.notes,
         )
 
@@ -173,13 +150,18 @@ class Encoder:
     ) -> None:
         kinds: dict[str, str] = {}
         for column, values in table.features.items():
-            if column not in self.options.exclude:
-                named = self.options.types.get(column)
+            # One of two columns of a name is told by the name that it gets.
+            told = (column, prefix + column) if column in clash else (column,)
+            if UNNAMED.fullmatch(column):
+                self.notes.append(f"column {column!r} of an index, without a name: left out")
+            elif not any(name in self.options.exclude for name in told):
+                named = next((self.options.types[n] for n in told if n in self.options.types), None)
                 guess = named or guess_kind(column, values, counts, self.notes)
                 kinds |= {column: guess} if guess else {}
         names = feature_names(kinds, prefix=prefix, clash=clash, taken=self.taken)
         for column, kind in kinds.items():
             name, values = names[column], table.features[column]
+            self.columns[name] = column
             if kind == "dense":
                 self._dense(out, name, values, counts)
             elif kind == "multi":
@@ -226,8 +208,12 @@ class Encoder:
 
     def _dense(self, out: EncodedTables, name: str, values: pa.Array, counts: Ints) -> None:
         if pa.types.is_nested(values.type) or pa.types.is_string(values.type):
-            raise ConfigError(f"{name} holds {values.type}; features.types=dense needs numbers")
+            raise ConfigError(
+                f"{name} holds {values.type}; features.types=dense needs one number a row"
+            )
         numbers = np.asarray(values.cast(pa.float64()).fill_null(np.nan).to_numpy())
+        if infinite := int(np.isinf(numbers).sum()):
+            self.notes.append(f"{name}: {infinite:,} infinite values count as missing")
         numbers = np.where(np.isfinite(numbers), numbers, np.nan)
         scale = fit_scale(numbers, counts)
         if scale is None:

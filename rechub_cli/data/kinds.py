@@ -18,12 +18,18 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def guess_kind(column: str, values: pa.Array, counts: Ints, notes: list[str]) -> Kind | None:
-    """By type; None for an identifier, which gets a note.
+    """By type; None for an identifier, and for lists such as ready-made vectors, with a note.
 
     counts: training rows of each value, int64 [n]; others tell nothing.
     """
     if pa.types.is_list(values.type) or pa.types.is_large_list(values.type):
-        return "multi"
+        if not pa.types.is_floating(values.type.value_type):
+            return "multi"
+        notes.append(
+            f"{column}: left out, lists of numbers with fractions (features.types={{{column}: "
+            "multi} takes each number for a category)"
+        )
+        return None
     if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
         return "dense"
     trained = values.filter(pa.array(counts > 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from rechub_cli.errors import DataError
@@ -9,7 +10,10 @@ from rechub_cli.features import OWN_NAMES
 
 USER_ID, ITEM_ID, HISTORY = "user_id", "item_id", "history"
 RESERVED = (USER_ID, ITEM_ID, HISTORY, f"{HISTORY}_length", *OWN_NAMES)
-ITEM_PREFIX, MISSING_SUFFIX = "item_", "_missing"
+ITEM_PREFIX, USER_PREFIX, EVENT_PREFIX = "item_", "user_", "event_"
+MISSING_SUFFIX = "_missing"
+UNNAMED = re.compile(r"|__index_level_\d+__")
+"""What the index of a data frame is called in a file, CSV or Parquet."""
 
 
 def feature_names(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from rechub_cli.data.cells import CellError, Column, add_batch, is_text
 from rechub_cli.data.columns import is_feature
 from rechub_cli.errors import DataError
-from rechub_cli.suggest import did_you_mean
+from rechub_cli.suggest import did_you_mean, named_by
 
 BATCH_ROWS = 1 << 19
 NUMBERS_AND_TEXT = ("integers", "floating-point numbers", "text")
@@ -23,8 +23,11 @@ ALLOWED = {
 }
 
 
-def parquet_schema(path: Path, *, required: Sequence[str] = ()) -> pa.Schema:
-    """The schema of a file. Raises DataError: unreadable, or a required column is missing."""
+def parquet_schema(path: Path, *, required: Collection[str] = ()) -> pa.Schema:
+    """The schema of a file. Raises DataError: unreadable, or a required column is missing.
+
+    required: names, or names and the keys that say them.
+    """
     try:
         schema = pq.read_schema(path).remove_metadata()
     except (pa.ArrowInvalid, OSError) as error:
@@ -33,7 +36,7 @@ def parquet_schema(path: Path, *, required: Sequence[str] = ()) -> pa.Schema:
     return schema
 
 
-def require_columns(source: str | Path, schema: pa.Schema, required: Sequence[str]) -> None:
+def require_columns(source: str | Path, schema: pa.Schema, required: Collection[str]) -> None:
     """Raise DataError where a required column is missing or named twice."""
     for name in required:
         if schema.names.count(name) != 1:
@@ -41,6 +44,7 @@ def require_columns(source: str | Path, schema: pa.Schema, required: Sequence[st
             raise DataError(
                 f"{source}: {found} {name!r}; there are {', '.join(map(repr, schema.names))}."
                 + did_you_mean(name, schema.names)
+                + named_by(name, required)
             )
 
 

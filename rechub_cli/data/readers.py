@@ -157,7 +157,7 @@ def _read_columns(files: Sequence[Path], layout: TextFormat | None, names: Colum
         rows = sum(read_parquet(file, columns, coded=coded) for file in files)
     else:
         for file in files:
-            text_columns(file, layout, required=tuple(roles))
+            text_columns(file, layout, required=_keys(roles))
         rows = sum(read_text(file, layout, columns) for file in files)
     return _finish({roles[name]: column for name, column in columns.items()}, files, rows)
 
@@ -199,9 +199,14 @@ def _collector(role: str, *, from_text: bool) -> Any:
     return FeatureColumn(from_text=from_text)
 
 
+def _keys(roles: Mapping[str, str]) -> dict[str, str]:
+    """The setting that says each column's name. roles: of the columns."""
+    return {name: f"data.columns.{role}" for name, role in roles.items()}
+
+
 def _check_schemas(files: Sequence[Path], roles: Mapping[str, str]) -> list[str]:
     """Check every file's columns and types. Returns the text columns to read dictionary-coded."""
-    schemas = {file: parquet_schema(file, required=tuple(roles)) for file in files}
+    schemas = {file: parquet_schema(file, required=_keys(roles)) for file in files}
     for file, schema in schemas.items():
         for name, role in roles.items():
             refuse_type(file, schema, name, role=PARQUET_ROLES.get(role, "feature"))

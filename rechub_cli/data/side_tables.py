@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +61,7 @@ def read_side_table(
     kind = format_of(files, wanted="auto", key=f"{setting}.path", fallback=fallback)
     own = separator if kind == "csv" else None
     layout = None if kind == "parquet" else text_format(kind, separator=own)
-    names, notes = _columns(files, layout, key)
+    names, notes = _columns(files, layout, {key: f"{setting}.key"})
     _refuse_clash(files[0], names, key, name=name, setting=setting)
     columns = _collectors(names, key, from_text=layout is not None)
     rows = [
@@ -114,15 +114,19 @@ def _refuse_clash(
 
 
 def _columns(
-    files: Sequence[Path], layout: TextFormat | None, key: str
+    files: Sequence[Path], layout: TextFormat | None, required: Mapping[str, str]
 ) -> tuple[list[str], list[str]]:
-    """The key and the features that every file must have, and notes on the columns left out."""
+    """The key and the features that every file must have, and notes on the columns left out.
+
+    required: the key, and the setting that says it.
+    """
+    (key,) = required
     if layout is not None:
-        names = column_names(files[0], layout, required=(key,))
+        names = column_names(files[0], layout, required=required)
         for file in files:
-            column_names(file, layout, required=(key, *names))
+            column_names(file, layout, required={**dict.fromkeys(names, ""), **required})
         return names, []
-    first = parquet_schema(files[0], required=(key,))
+    first = parquet_schema(files[0], required=required)
     refuse_type(files[0], first, key, role="id")
     names, notes = _features(files[0].name, first, key)
     schemas = {file: parquet_schema(file, required=names) for file in files}

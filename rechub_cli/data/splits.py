@@ -13,12 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rechub_cli.data.interactions import Interactions, Ints
+from rechub_cli.data.split_rules import HELD_OUT_SHARE
 from rechub_cli.errors import DataError
 
 MIN_EVENTS = 3
 """Users with fewer events train only: a target, a validation target and something to learn."""
-HELD_OUT_SHARE = 0.1
-"""Of the rows or users, for validation and for test each, where nothing is said."""
 COMIREC_HISTORY_SHARE = 0.8
 """Share of a held-out user's events that is the input (Cen 2020, section 4.1)."""
 

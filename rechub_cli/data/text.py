@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,14 +20,19 @@ from rechub_cli.data.diagnose import (
 from rechub_cli.data.files import TextFormat
 from rechub_cli.errors import DataError
 
+GZIP = b"\x1f\x8b"
 BLOCK_BYTES = 8 << 20
 
 
-def column_names(path: Path, layout: TextFormat, *, required: tuple[str, ...] = ()) -> list[str]:
-    """The column names of a file. required: names that must be among them, exactly once.
+def column_names(path: Path, layout: TextFormat, *, required: Collection[str] = ()) -> list[str]:
+    """The column names of a file. required: names that must be among them, exactly once, or those
+    and the keys that say them.
 
     Raises DataError: a missing or doubled column, a wrong separator, a header that is data.
     """
+    with path.open("rb") as file:
+        if file.read(len(GZIP)) == GZIP and path.suffix != ".gz":
+            raise DataError(f"{path} is compressed by gzip: call it {path.name}.gz")
     with open_text(path) as lines:
         try:
             first = next(csv.reader(lines, delimiter=layout.separator), [])

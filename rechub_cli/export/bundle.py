@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rechub_cli.data.dataset import MatchData
+from rechub_cli.export.inputs import write_inputs
 from rechub_cli.export.onnx import export_tower
 from rechub_cli.export.parity import check_parity, compare_towers
 from rechub_cli.models.matching.base import MatchingModel
@@ -22,7 +23,8 @@ def export_towers(
     tolerance: float,
     min_overlap: float,
 ) -> tuple[dict[str, Any], list[Path]]:
-    """Write ``user_tower.onnx`` and ``item_tower.onnx`` into ``folder`` once both are proven.
+    """Write ``user_tower.onnx`` and ``item_tower.onnx`` into ``folder`` once both are proven, and
+    beside them what their inputs are made of (see inputs).
 
     marks: the run's fingerprint; its hashes go into the files' metadata. Returns the parity
     figures and the files. Raises GateError, and leaves no file, where a file is not the model.
@@ -33,6 +35,7 @@ def export_towers(
     try:
         for tower in ("user", "item"):
             export_tower(model, scratch / f"{tower}_tower.onnx", tower=tower, metadata=metadata)
+        write_inputs(model, data, scratch)
         parity = compare_towers(model, data, scratch)
         check_parity(parity, tolerance=tolerance, min_overlap=min_overlap)
         folder.mkdir(parents=True, exist_ok=True)

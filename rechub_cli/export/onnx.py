@@ -69,6 +69,8 @@ def export_tower(
         raise ConfigError(
             f"mode={tower!r}; allowed: 'user' or 'item'." + did_you_mean(str(tower), TOWERS)
         )
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; give a file: {path / f'{tower}_tower.onnx'}")
     specs = tower_inputs(model, tower)
     proto = _trace(model, specs, tower)
     _name_ends(proto.graph, [s.name for s in specs], OUTPUTS[tower])

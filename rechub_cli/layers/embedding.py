@@ -19,6 +19,8 @@ from rechub_cli.layers.rows import pooled_rows
 Batch = Mapping[str, Tensor]
 DOT, MODULE_NAMES = "\N{ONE DOT LEADER}", frozenset(dir(nn.ModuleDict()))
 """What stands for a dot in a module's name, and names that the modules of a dict cannot have."""
+QUOTES = "\"'\\"
+"""Characters that would end, or change, a quoted name."""
 
 
 def read(batch: Batch, name: str) -> Tensor:
@@ -139,8 +141,10 @@ def _ids_in(feature: TableFeature, ids: Tensor) -> Iterator[None]:
 
 
 def module_key(name: str) -> str:
-    """A feature's name as a module's name: no dot, no word of Python's, nor of ModuleDict's own."""
+    """A feature's name as a module's name: no dot, no word of Python's, nor of ModuleDict's own,
+    and nothing that would end a string in the code that torch writes of a module to export it."""
     key = name.replace(".", DOT)
+    key = "".join(f"{DOT}{ord(c):x}" if c in QUOTES or not c.isprintable() else c for c in key)
     return key + DOT if iskeyword(key) or key in MODULE_NAMES else key
 
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from rechub_cli.errors import RechubError
+from rechub_cli.errors import ConfigError, RechubError
 from rechub_cli.trainers.reporter import EpochResult
 
 TENSORS, STATE = "model.safetensors", "state.json"
@@ -45,6 +45,12 @@ def load_tensors(model: nn.Module, tensors: dict[str, Tensor]) -> None:
             tensor.copy_(tensors[name])
 
 
+def check_unused(folder: Path | None) -> None:
+    """Raise ConfigError where another training's checkpoints are."""
+    if folder is not None and find_checkpoint(folder / "best") is not None:
+        raise ConfigError(f"{folder} holds another training's checkpoints: choose another run_dir")
+
+
 def save_epoch(folder: Path | None, name: str, model: nn.Module, result: EpochResult) -> None:
     """Write the model after an epoch as ``folder/name``; without a folder nothing."""
     if folder is not None:
@@ -62,6 +68,7 @@ def save_checkpoint(folder: Path, model: nn.Module, state: dict[str, Any]) -> No
     fresh.mkdir(parents=True)
     save_file(model_tensors(model), fresh / TENSORS)
     (fresh / STATE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n")
+    shutil.copymode(fresh / STATE, fresh / TENSORS)  # its own lets the owner alone read it
     for name in (TENSORS, STATE):
         _sync(fresh / name)
     _sync(fresh)
@@ -88,6 +95,7 @@ def load_checkpoint(folder: Path, model: nn.Module) -> dict[str, Any]:
     """
     folder = find_checkpoint(folder) or folder
     try:
+        (folder / TENSORS).open("rb").close()  # or says why not, as load_file does not
         tensors = load_file(folder / TENSORS)
         state: dict[str, Any] = json.loads((folder / STATE).read_text())
     except FileNotFoundError as error:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from rechub_cli.checks import check_kind, check_known
 from rechub_cli.data.batches import TrainLoader
 from rechub_cli.data.dataset import MatchData
-from rechub_cli.data.encode import Encoded
+from rechub_cli.data.encoded import Encoded
 from rechub_cli.data.windows import WindowLoader
 from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.models.matching.base import MatchingModel
@@ -16,6 +16,7 @@ from rechub_cli.models.matching.sparsity import is_sparse
 from rechub_cli.trainers.options import NegativeOptions
 from rechub_cli.trainers.rules import SAMPLES
 
+LEAST_ITEMS = 2
 ROWS, PREFIXES = 512, 256
 WINDOW_TARGETS, LEAST_TARGETS, MAX_WINDOWS = 2048, 256, 128
 EPOCH_STEPS = 256
@@ -83,6 +84,11 @@ def training_loader(
     data: MatchData, model: MatchingModel, *, samples: str, batch_size: int | None, seed: int
 ) -> TrainLoader | WindowLoader:
     """samples: see training_samples. batch_size: see batch_rows."""
+    if len(data.trained_items) < LEAST_ITEMS:
+        raise DataError(
+            f"{len(data.trained_items)} item has training events, and a target is learned beside "
+            "others: see rechub check, and features.min_count"
+        )
     data = readable(data, model)
     size = batch_rows(data, model, batch_size, samples)
     first_events = learns_first_events(model)

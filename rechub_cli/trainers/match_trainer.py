@@ -12,11 +12,11 @@ import torch
 
 from rechub_cli.checks import check, check_kind
 from rechub_cli.data.dataset import MatchData
-from rechub_cli.data.encode import Encoded
+from rechub_cli.data.encoded import Encoded
 from rechub_cli.evaluation.metrics import check_measured
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
-from rechub_cli.trainers.checkpoint import load_tensors, model_tensors, save_epoch
+from rechub_cli.trainers.checkpoint import check_unused, load_tensors, model_tensors, save_epoch
 from rechub_cli.trainers.course import Course, best_so_far
 from rechub_cli.trainers.device import choose_matmul, pick_device
 from rechub_cli.trainers.loading import check_own_batches, check_read_alike, check_samples
@@ -55,7 +55,8 @@ class MatchTrainer:
     schedule, warmup_steps: see build_updates. clip_norm: largest gradient norm. accumulate:
         batches a step. device: auto, cpu or cuda. precision, compile: see StepOptions. threads:
         CPU threads; None leaves torch's. seed: of batches, negatives and dropout.
-    run_dir: where checkpoints go; None keeps the best epoch in memory only.
+    run_dir: where checkpoints go, no others there (load_run reads runs of ``rechub train``); None
+        keeps the best epoch in memory only.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class MatchTrainer:
         self.optimizer = str(self.optimizer_params.get("name", "auto"))
         check(self, *loop_rules(vars(self)), clip_rule(self.optimizer, clip_norm))
         self.top_k = tuple(top_k)
+        check_measured(monitor, self.top_k)
         check_samples(model, samples)
         self.loss = loss or DEFAULT_LOSS[self.mode]
         self.negative_options = negatives or DEFAULT_NEGATIVES[self.mode]
@@ -108,6 +110,7 @@ class MatchTrainer:
         self.device = pick_device(device, self.step_options)
         self.model = model.to(self.device)
         self.checkpoints = None if run_dir is None else Path(run_dir) / "checkpoints"
+        check_unused(self.checkpoints)
         self.reporter = reporter or Reporter()
         self.history: list[EpochResult] = []
         self.warnings: list[RunWarning] = []
@@ -134,7 +137,6 @@ class MatchTrainer:
         check_kind("valid", valid, MatchData | None, "data of load_interactions")
         self.trained = train.encoded if isinstance(train, MatchData) else None
         if valid is not None:
-            check_measured(self.monitor, self.top_k)
             check_read_alike(self.trained, valid)
             valid = valid.with_fewer_queries(most_validated(self.valid_queries))
         steps = self._steps(train)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from rechub_cli.errors import RechubError
+from rechub_cli.features import DenseFeature
 from rechub_cli.layers.embedding import read
 from rechub_cli.models.matching.base import best_products
 from rechub_cli.trainers.losses import PairLoss, labelled_bce
@@ -46,6 +48,12 @@ class RowObjective:
         if given is None:
             return positives, features[item_id] == own
         columns = given if isinstance(given, dict) else {item_id: given}
+        others = [f.name for f in self.towers.model.schema.item_features if f.name not in columns]
+        if others:
+            raise RechubError(
+                f"{NEGATIVES_KEY} has {', '.join(columns)}, and items have {', '.join(others)} "
+                "too: make it a dict of all columns of the negatives, each [Q, N]"
+            )
         shape = read(columns, item_id).shape
         flat = {name: t.flatten(0, 1) for name, t in columns.items()}
         vectors = self.towers.items(flat)
@@ -57,13 +65,16 @@ class RowObjective:
             raise RechubError(
                 f"the labels have shape {list(label.shape)}; needed: [{rows}], one a row"
             )
+        for feature in self.towers.model.schema.by_name.values():
+            if isinstance(feature, DenseFeature):
+                _check_finite(feature.name, read(features, feature.name))
         if self.mode == "pointwise":
             if NEGATIVES_KEY in features:
                 raise RechubError(
                     f"the batch has {NEGATIVES_KEY}, which mode 0 (pointwise) does not read: each "
                     "row there is one item with its label; use mode 1 or 2, or leave it out"
                 )
-            if bool(((label < 0) | (label > 1)).any()):
+            if not bool(((label >= 0) & (label <= 1)).all()):  # nor NaN
                 raise RechubError(
                     f"labels run from {label.min().item()} to {label.max().item()}; "
                     "mode 0 (pointwise) allows 0..1"
@@ -73,3 +84,14 @@ class RowObjective:
                 f"a batch has {int((label != 1).sum())} labels other than 1; in mode "
                 f"{self.mode} every row is a positive: drop the others, or use mode 0 (pointwise)"
             )
+
+
+def _check_finite(name: str, values: Tensor) -> None:
+    finite = torch.isfinite(values)
+    if not bool(finite.all()):
+        row = int((~finite).flatten(1).any(1).nonzero()[0]) if values.dim() > 1 else None
+        row = int((~finite).nonzero()[0]) if row is None else row
+        raise RechubError(
+            f"{name} is {values[row].item()} in row {row} of a batch; numbers must be finite: fill "
+            "what is missing"
+        )

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from rechub_cli import SplitOptions, load_interactions
-from rechub_cli.errors import DataError
+from rechub_cli.data.feature_options import FeatureOptions
+from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.features import SequenceFeature
 from tests.data.test_encode import data, items_table
 
@@ -56,6 +57,43 @@ def test_a_column_that_no_prefix_helps_is_named(order: tuple[str, str]) -> None:
     table = table.select(["item", *order])
     with pytest.raises(DataError, match=r"side column 'length' .*features.exclude=\[length\]"):
         data(items=table)
+
+
+def test_one_of_two_columns_of_a_name_is_told_by_the_name_that_it_gets() -> None:
+    tables = {
+        "items": items_table(kind=list("xyxyxyx")),
+        "users": pa.table({"user": [1, 2, 3], "kind": ["x", "x", "y"]}),
+    }
+    one = data(FeatureOptions(exclude=("item_kind",)), **tables).encoded
+    assert "user_kind" in one.user and "item_kind" not in one.item
+    none = data(FeatureOptions(exclude=("kind",)), **tables).encoded
+    assert "user_kind" not in none.user and "item_kind" not in none.item
+    with pytest.raises(ConfigError, match="names 'event_kind', which is no side column"):
+        data(FeatureOptions(exclude=("event_kind",)), **tables)
+    with pytest.raises(ConfigError, match="user_kind holds string; features.types=dense needs one"):
+        data(FeatureOptions(types={"user_kind": "dense"}), **tables)
+
+
+@pytest.mark.parametrize("name", ["", "__index_level_0__"])
+def test_the_index_of_a_data_frame_is_no_feature(name: str) -> None:
+    found = data(items=items_table(**{name: list("xyxyxyx"), "kind": list("xyxyxyx")})).encoded
+    assert [f.name for f in found.schema.item_features] == ["item_id", "kind"]
+    assert f"column {name!r} of an index, without a name: left out" in found.notes
+
+
+def test_ready_made_vectors_are_no_categories() -> None:
+    vectors: list[object] = [[0.5 * n, 1.0] for n in range(7)]
+    found = data(items=items_table(emb=vectors)).encoded
+    assert [f.name for f in found.schema.item_features] == ["item_id"]
+    assert found.notes[0].startswith("emb: left out, lists of numbers with fractions")
+    kept = data(FeatureOptions(types={"emb": "multi"}), items=items_table(emb=vectors)).encoded
+    assert "emb" in kept.item
+
+
+def test_infinite_numbers_are_told() -> None:
+    found = data(items=items_table(price=[1.0, float("inf"), *[2.0] * 5])).encoded
+    assert "price: 1 infinite values count as missing" in found.notes
+    assert found.item["price_missing"].tolist()[:3] == [0, 1, 0]
 
 
 def test_columns_of_an_event_are_read_from_python() -> None:

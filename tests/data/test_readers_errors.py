@@ -113,7 +113,11 @@ def test_bytes_in_a_column_that_is_not_read_do_no_harm(tmp_path: Path) -> None:
     ("content", "options", "fragments"),
     [
         ("user,item_id\n1,2\n", {}, [": no column 'user_id'; there are 'user', 'item_id'. Did"]),
-        ("user_id,sku\n1,2\n", {}, [": no column 'item_id'", "'sku'"]),
+        (
+            "user_id,sku\n1,2\n",
+            {},
+            [": no column 'item_id'", "'sku'", "data.columns.item says what it is called"],
+        ),
         ("user_id;item_id\n1;2\n", {}, ["looks separated by ';'", "set 'data.separator=\";\"'"]),
         ("user_id\titem_id\n1\t2\n", {}, ["separated by tabs", "data.format=tsv"]),
         ("1,2\n3,4\n", {}, ["line 1 looks like data ('1', '2')", "data.header=false"]),
@@ -246,6 +250,11 @@ def test_types_that_differ_between_files(tmp_path: Path) -> None:
     )
 
 
+def test_gzip_under_another_name(tmp_path: Path) -> None:
+    message = of_text(tmp_path, gzip.compress(HEAD.encode()))
+    assert message.startswith(" is compressed by gzip: call it e.csv.gz")
+
+
 def test_missing_parquet_column(tmp_path: Path) -> None:
     message = of_parquet(tmp_path, ColumnNames(), user_id=[1], item_ids=[2])
     assert message.startswith(": no column 'item_id'; there are 'user_id', 'item_ids'. Did you")
@@ -281,7 +290,7 @@ def test_repeated_keys_of_a_side_table(tmp_path: Path) -> None:
     ("content", "key", "fragment"),
     [
         ("item_id,t\n,x\n", None, "line 2, column 'item_id': the id is empty"),
-        ("id,t\n1,x\n", None, "no column 'item_id'; there are 'id', 't'"),
+        ("id,t\n1,x\n", None, "no column 'item_id'; there are 'id', 't'. data.items.key says"),
         ("id,item\n1,x\n", "id", "the feature 'item' has the name that the key 'id' gets"),
         ("item_id,t,t\n1,x,y\n", None, "2 columns are named 't'"),
         ("item_id,t\n1\n", None, "line 2: 1 field where 2 are expected"),

@@ -128,6 +128,11 @@ def test_given_split_by_hand() -> None:
         ({"method": "user", "time": 7}, "time=7 is ignored by method=user"),
         ({"method": "user", "valid_share": 2}, "valid_share=2 is not between the allowed 0 and 1"),
         ({"method": "user", "test_share": "0.2"}, "test_share='0.2' is not between the allowed"),
+        (
+            {"method": "user", "valid_share": 0.6, "test_share": 0.4},
+            "valid_share=0.6 leaves nothing to train on.*\ntest_share=0.4 leaves nothing",
+        ),
+        ({"method": "time", "test_share": 0.9}, "^test_share=0.9 leaves nothing to train on"),
         ({"method": "time", "time": 7, "test_share": 0.1}, "ignored beside a given time"),
         ({"method": "time", "time": "2024-05-31"}, "time='2024-05-31' is no whole number"),
     ],

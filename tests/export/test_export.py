@@ -51,7 +51,7 @@ def test_metadata_and_inputs(tiny: MatchData, tmp_path: Path) -> None:
 def test_a_column_may_have_any_name(tower: str, tmp_path: Path) -> None:
     """The tracer's own values are called so, too."""
     names = ["cat", "linear", "embedding", "val_0", "add", "in_0", "view", "inner.cat"]
-    names += ["type", "items", "class", "from", "training", "ü x"]
+    names += ["type", "items", "class", "from", "training", "ü x", 'a"b', "it's", "a\nb", "c\\"]
     features: list[Feature] = [SparseFeature(name, 9, 4) for name in names]
     users: list[Feature] = [SequenceFeature("history", 9, 4, shared_with="item")]
     items: list[Feature] = [SparseFeature("item", 9, 4)]
@@ -187,6 +187,11 @@ def test_the_gate_opens() -> None:
     check_parity(Parity(1e-4, 0.999, 9, True), tolerance=1e-4, min_overlap=0.999)
 
 
+def test_a_folder_is_no_file(tiny: MatchData, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is a folder; give a file: .*user_tower.onnx"):
+        export_tower(make_model("dssm", tiny), tmp_path, tower="user")
+
+
 def test_checkpoint_round_trip_and_damage(tiny: MatchData, tmp_path: Path) -> None:
     model, other = make_model("mind", tiny, seed=0), make_model("mind", tiny, seed=1)
     folder = tmp_path / "best"
@@ -194,6 +199,8 @@ def test_checkpoint_round_trip_and_damage(tiny: MatchData, tmp_path: Path) -> No
     save_checkpoint(folder, model, {"epoch": 4})
     assert [p.name for p in tmp_path.iterdir()] == ["best"]
     assert load_checkpoint(folder, other) == {"epoch": 4}
+    modes = {(folder / name).stat().st_mode for name in ("model.safetensors", "state.json")}
+    assert len(modes) == 1  # who may read one may read the other
     for a, b in zip(
         [*model.parameters(), *model.buffers()],
         [*other.parameters(), *other.buffers()],

@@ -6,6 +6,8 @@ import copy
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 from torch.testing import assert_close
@@ -13,6 +15,7 @@ from torch.testing import assert_close
 from rechub_cli.commands.train import make_trainer
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.feature_options import FeatureOptions
+from rechub_cli.data.load import load_interactions
 from rechub_cli.data.raw import WEIGHT
 from rechub_cli.errors import ConfigError, DataError
 from rechub_cli.trainers.loading import (
@@ -126,6 +129,13 @@ def test_nothing_to_predict_is_an_error(samples: str) -> None:
     model = make_model("sasrec", data)
     with pytest.raises(DataError, match="no user has two training events"):
         training_loader(data, model, samples=samples, batch_size=None, seed=0)
+
+
+def test_a_catalogue_of_one_item_is_an_error() -> None:
+    frame = pd.DataFrame({"user_id": np.repeat(np.arange(9), 4), "item_id": 1})
+    data = load_interactions(frame)
+    with pytest.raises(DataError, match="^1 item has training events, and a target is learned"):
+        training_loader(data, make_model("dssm", data), samples="auto", batch_size=None, seed=0)
 
 
 @pytest.mark.parametrize("samples", ["windows", "prefixes"])

@@ -118,7 +118,7 @@ def test_given_negatives_replace_the_other_rows(as_dict: bool) -> None:
     if as_dict:
         assert len(trainer.fit([(batch, label)])) == 1
     else:
-        with pytest.raises(RechubError, match="lacks the feature 'category'"):
+        with pytest.raises(RechubError, match="neg_items has item_id, and items have category too"):
             trainer.fit([(batch, label)])
 
 
@@ -129,6 +129,13 @@ def test_given_negatives_replace_the_other_rows(as_dict: bool) -> None:
         (lambda f, y: ({**f, "item_id": f["item_id"] + 30}, y), "item_id: ids .* allowed: 0..29"),
         (lambda f, y: (f, y.unsqueeze(1)), r"shape \[8, 1\]; needed: \[8\]"),
         (lambda f, y: (f, y * 2), "mode 0 .* allows 0..1"),
+        (lambda f, y: (f, y / (torch.arange(8) != 3)), "labels run from .* to inf"),
+        (lambda f, y: (f, y * torch.tensor([float("nan")] + [1.0] * 7)), "labels run from nan"),
+        (lambda f, y: ({**f, "age": f["age"] / 0}, y), "age is .* in row 0 of a batch"),
+        (
+            lambda f, y: ({**f, "age": torch.tensor([1.0] * 7 + [float("nan")])}, y),
+            "age is nan in row 7 of a batch",
+        ),
         (lambda f, y: ({**f, "age": [1.0] * 8}, y), "a feature is a list"),
         (lambda f, y: f, "yields dict; needed"),
         (lambda f, y: ({"age": f["age"]}, y), "the batch lacks the feature 'item_id'; it has"),
@@ -241,11 +248,16 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_state(
 
 
 def test_unknown_monitor_is_named(tiny: MatchData) -> None:
-    trainer = MatchTrainer(make_model("dssm", tiny), 2, n_epoch=1, monitor="ndgc@10")
-    before = [p.clone() for p in trainer.model.parameters()]
     with pytest.raises(ConfigError, match="Did you mean 'ndcg@10'"):
-        trainer.fit(tiny)
-    assert all(map(torch.equal, before, trainer.model.parameters()))  # told before an epoch
+        MatchTrainer(make_model("dssm", tiny), 2, n_epoch=1, monitor="ndgc@10")
+
+
+def test_checkpoints_of_another_training_are_kept(tiny: MatchData, tmp_path: Path) -> None:
+    trainer = MatchTrainer(make_model("dssm", tiny), 2, n_epoch=1, run_dir=tmp_path)
+    trainer.fit(tiny)
+    trainer.fit(tiny)  # its own go on
+    with pytest.raises(ConfigError, match="holds another training's checkpoints"):
+        MatchTrainer(make_model("dssm", tiny), 2, n_epoch=1, run_dir=tmp_path)
 
 
 @pytest.mark.parametrize(
