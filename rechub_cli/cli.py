@@ -165,9 +165,10 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
 
 def _stopped(what: str, folders: list[Path], code: int) -> int:
     for run in folders[-1:]:
+        from rechub_cli.trainers.checkpoint import find_checkpoint
+
         kept = f"`rechub evaluate {shlex.quote(f'run={run}')}` reads its best epoch"
-        # The old one is aside for a moment where a new one takes its place.
-        some = any((run / "checkpoints" / name).exists() for name in ("best", ".best.old"))
+        some = find_checkpoint(run / "checkpoints" / "best") is not None
         what = f"{what}: {kept if some else 'no epoch was finished'}"
     print(f"\n{what}", file=sys.stderr)
     return code

@@ -10,11 +10,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from rechub_cli.data.columns import PARTS
 from rechub_cli.data.order import stable_order
-from rechub_cli.data.raw import ITEM, SPLIT, TIMESTAMP, USER, WEIGHT, About, RawData
+from rechub_cli.data.raw import ITEM, RATING, SPLIT, TIMESTAMP, USER, WEIGHT, About, RawData
 
 Ints = npt.NDArray[np.int64]
-SPLIT_NAMES = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def index_raw(raw: RawData) -> Indexed:
     # Stable: equal times keep the reading order.
     order = stable_order(*(key for key in (user_rows, parts, times) if key is not None))
     del user_rows
-    known = {USER, ITEM, TIMESTAMP, WEIGHT, SPLIT, "rating"}
+    known = {USER, ITEM, TIMESTAMP, WEIGHT, SPLIT, RATING}
     context = {
         name: _one_chunk(table[name]).take(pa.array(order))
         for name in table.column_names
@@ -159,7 +159,7 @@ def _dense(
 
 
 def _parts(column: pa.ChunkedArray) -> npt.NDArray[np.int8]:
-    names = pa.array(SPLIT_NAMES)
+    names = pa.array(PARTS)
     return np.asarray(pc.index_in(column.cast(pa.string()), names).to_numpy()).astype(np.int8)
 
 

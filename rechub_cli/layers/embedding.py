@@ -103,7 +103,10 @@ class EmbeddingTables(nn.Module):
             self.tables[module_key(feature.table)] = table
 
     def lookup(self, feature: TableFeature, ids: Tensor) -> Tensor:
-        """ids int64 [...] -> [..., D]. Raises RechubError for an id beyond the vocabulary."""
+        """ids int64 [...] -> [..., D].
+
+        Raises RechubError for an id beyond the vocabulary (on a CPU; a GPU ends in its own).
+        """
         table = self.tables[module_key(feature.table)]
         with _ids_in(feature, ids):
             found: Tensor = table(ids)

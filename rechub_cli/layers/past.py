@@ -57,7 +57,7 @@ class PastItems:
 def vectors_at(vectors: Tensor, place: Tensor) -> Tensor:
     """Those of [B, L, D] at the places int64 [B, P]: [B, P, D].
 
-    Raises RechubError where a place is not < L.
+    Raises RechubError where a place is not < L (on a CPU; a GPU ends in an error of its own).
     """
     rows, width, dim = vectors.shape
     if vectors.device.type != "cpu" or is_traced():

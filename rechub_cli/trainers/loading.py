@@ -21,8 +21,10 @@ ROWS, PREFIXES = 512, 256
 WINDOW_TARGETS, LEAST_TARGETS, MAX_WINDOWS = 2048, 256, 128
 EPOCH_STEPS = 256
 """Steps that an epoch of windows should have, as far as they hold LEAST_TARGETS."""
-SHORT = 50
-"""More items than this before a target on average are too dear to be read anew for each."""
+SHORT = 20
+"""More items than this before a target on average are too dear to be read anew for each (600 users
+of MovieLens 1M, 43 of 50 items: a target takes 8 to 13 times as long, and SASRec's validation
+NDCG@10 is .1526 for .1490, 1 seed)."""
 
 
 def training_samples(data: MatchData, model: MatchingModel, samples: str) -> str:

@@ -48,8 +48,8 @@ def causal_data(
     [
         (60, 9, 20, "prefixes"),  # 21 training events an item
         (90, 9, 20, "windows"),  # 31
-        (10, 100, 100, "prefixes"),  # 9 an item, 49 items before a target on average
-        (10, 106, 100, "windows"),  # 52
+        (10, 42, 100, "prefixes"),  # 4 an item, 20 items before a target on average
+        (10, 44, 100, "windows"),  # 21
     ],
 )
 def test_prefixes_where_data_are_sparse_and_histories_short(
