@@ -47,6 +47,8 @@ def test_a_run_leaves_its_files(run: Path) -> None:
         "checkpoints/last/model.safetensors",
         "checkpoints/last/state.json",
         "export/user_tower.onnx",
+        "export/vocabulary.parquet",
+        "export/inputs.json",
         "export/item_tower.onnx",
     }
     metrics = json.loads((run / "metrics.json").read_text())
@@ -74,6 +76,8 @@ def test_the_same_command_gives_the_same_bits(run: Path, tmp_path: Path) -> None
         "metrics.json",
         "checkpoints/best/model.safetensors",
         "export/user_tower.onnx",
+        "export/vocabulary.parquet",
+        "export/inputs.json",
         "export/item_tower.onnx",
     ):
         assert (again / name).read_bytes() == (run / name).read_bytes(), name

@@ -101,7 +101,9 @@ def test_weights_beyond_protobuf_stand_in_a_file_of_their_own(
         )
         assert parity["overlap"] == 1.0
         assert [file.name for file in files] == [
-            f"{side}_tower.onnx{end}" for side in ("user", "item") for end in (".data", "")
+            "vocabulary.parquet",
+            *(f"{side}_tower.onnx{end}" for side in ("user", "item") for end in (".data", "")),
+            "inputs.json",
         ]
         assert sorted(folder.iterdir()) == sorted(files)
         assert len({file.stat().st_mode for file in files}) == 1
