@@ -46,8 +46,8 @@ def causal_data(
 @pytest.mark.parametrize(
     ("users", "events", "items", "samples"),
     [
-        (60, 9, 20, "prefixes"),  # 21 training events an item
-        (90, 9, 20, "windows"),  # 31
+        (140, 9, 20, "prefixes"),  # 49 training events an item
+        (145, 9, 20, "windows"),  # 51
         (10, 42, 100, "prefixes"),  # 4 an item, 20 items before a target on average
         (10, 44, 100, "windows"),  # 21
     ],

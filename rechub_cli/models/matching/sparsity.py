@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-SPARSE = 30
-"""Fewer training events an item than this are few: its vector is soon learned by heart."""
-MOST = 0.5
-
-
-def is_sparse(events_per_item: float) -> bool:
-    return events_per_item < SPARSE
+FEW, MOST = 30, 0.5
+"""So many training events of an item are few: its vector is soon learned by heart; most dropout."""
 
 
 def dropout_share(events_per_item: float, *, least: float = 0.0) -> float:
-    """The more events an item has the less: SPARSE / them, at most MOST."""
-    return max(least, min(MOST, SPARSE / max(events_per_item, 1.0)))
+    """The more events an item has the less: FEW / them, at most MOST."""
+    return max(least, min(MOST, FEW / max(events_per_item, 1.0)))
 
 
 def causal_dropouts(events_per_item: float) -> dict[str, float]:
