@@ -51,6 +51,10 @@ def whole_rule(key: str, value: object, least: int) -> Rule:
     return not is_whole(value, least), f"{key}|is no integer >= {least}"
 
 
+def divides_rule(key: str, value: int, width: int) -> Rule:
+    return width % value != 0, f"{key}|does not divide the width {width}"
+
+
 def share_rule(key: str, value: object) -> Rule:
     return not (is_number(value) and 0 <= value < 1), f"{key}|is no number >= 0 and < 1"
 

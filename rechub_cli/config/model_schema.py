@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, Union
 
 from pydantic import Field, model_validator
 
+from rechub_cli.checks import divides_rule
 from rechub_cli.config.node import Node, Positive, refuse
+from rechub_cli.models.rules import selection_rules
 from rechub_cli.plugins import other_entries
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
@@ -77,15 +79,7 @@ class InterestParams(Node):
     @model_validator(mode="after")
     def _fits(self) -> InterestParams:
         _same_width(self.user_params.dims, self.embed_dim, "the item vectors (embed_dim)")
-        mixed, given = self.selection == "mixed", self.label_attention is not None
-        refuse(
-            (mixed and not given, "label_attention|is needed with selection=mixed, e.g. 1.0"),
-            (
-                given and not mixed,
-                f"label_attention|is ignored by selection={self.selection}: set it to null, or "
-                "use selection=mixed",
-            ),
-        )
+        refuse(*selection_rules(self.selection, self.label_attention))
         return self
 
 
@@ -138,8 +132,7 @@ class SasrecParams(CausalParams):
 
     @model_validator(mode="after")
     def _heads_fit(self) -> SasrecParams:
-        if self.embed_dim % self.num_heads:
-            raise ValueError(f"num_heads|must divide embed_dim={self.embed_dim}")
+        refuse(divides_rule("num_heads", self.num_heads, self.embed_dim))
         return self
 
 

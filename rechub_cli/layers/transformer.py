@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_known, check_whole
-from rechub_cli.errors import ConfigError
+from rechub_cli.checks import check, check_known, check_whole, divides_rule
 from rechub_cli.layers.dropout import Dropout
 from rechub_cli.layers.history import SequenceLayer, recent_positions
 from rechub_cli.layers.init import init_near_identity
@@ -106,8 +105,7 @@ class CausalBlock(nn.Module):
         distances: int = 0,
     ) -> None:
         super().__init__()
-        if dim % num_heads:
-            raise ConfigError(f"num_heads={num_heads} does not divide the width {dim}")
+        check({"num_heads": num_heads}, divides_rule("num_heads", num_heads, dim))
         self.num_heads = num_heads
         self.attention_norm = nn.LayerNorm(dim)
         self.query_key_value = nn.Linear(dim, 3 * dim)

@@ -221,6 +221,9 @@ def test_all_problems_come_at_once() -> None:
     [
         (["trainer.batch_size=0"], "trainer.batch_size: 0; allowed: greater than or equal to 1."),
         (["model.similarity=cosin"], "Did you mean 'cosine'?"),
+        (["model=sasrec", "model.num_heads=3"], "num_heads: 3 does not divide the width 128"),
+        (["model=mind", "model.selection=mixed"], "label_attention: None is needed with selection"),
+        (["model=mind", "model.label_attention=2.0"], "label_attention: 2.0 is ignored by"),
         (["model.user_params.dims=[8]"], "must end in the width of the item vectors"),
         (["model.user_params.activation=rellu"], "Did you mean 'relu'?"),
         (["+x=1"], "x: no such key"),

@@ -356,6 +356,27 @@ def test_what_is_no_count_is_refused(name: str, key: str, wrong: object, tiny: M
         make_model(name, tiny, **{key: wrong})
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("sasrec", {"num_heads": 3}, "num_heads=3 does not divide the width 16"),
+        ("mind", {"selection": "mixed"}, "label_attention=None is needed with selection=mixed"),
+        ("mind", {"label_attention": 2.0}, "label_attention=2.0 is ignored by selection=candidate"),
+        (
+            "mind",
+            {"selection": "mixed", "label_attention": "2"},
+            "label_attention='2' is no number above 0",
+        ),
+        ("mind", {"selection": "targt"}, "Did you mean 'target'"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(
+    name: str, changes: dict[str, Any], message: str, tiny: MatchData
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_model(name, tiny, **changes)
+
+
 @pytest.mark.parametrize("name", ["dssm", "youtube_dnn"])
 def test_what_is_no_pooling_is_refused(name: str, tiny: MatchData) -> None:
     with pytest.raises(ConfigError, match="pooling='max'; allowed: mean, recency"):

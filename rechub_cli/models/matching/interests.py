@@ -10,8 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.checks import check_known, check_whole
-from rechub_cli.errors import ConfigError
+from rechub_cli.checks import check, check_known, check_whole
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
 from rechub_cli.layers.history import HistoryEncoder, history_lengths
@@ -25,6 +24,7 @@ from rechub_cli.models.matching.base import (
     require_history,
     require_width,
 )
+from rechub_cli.models.rules import selection_rules
 
 SELECTIONS = ("candidate", "target", "mixed")
 
@@ -96,7 +96,8 @@ class MultiInterestModel(MatchingModel):
             user_features, item_features, temperature=temperature, similarity=similarity
         )
         check_whole(interest_num=interest_num)
-        _check_selection(selection, label_attention)
+        check_known("selection", selection, SELECTIONS)
+        check({"label_attention": label_attention}, *selection_rules(selection, label_attention))
         require_history(self)
         self.selection, self.label_attention = selection, label_attention
         params = MLPParams.parse(user_params, name="user_params")
@@ -138,12 +139,3 @@ def most_interests(vectors: Tensor) -> int:
     """How many of the first K of [Q, K, D] a row needs: those behind only repeat its first one."""
     differs = (vectors != vectors[:, :1]).any(-1).any(0).nonzero()
     return int(differs[-1]) + 1 if len(differs) else 1
-
-
-def _check_selection(selection: str, label_attention: float | None) -> None:
-    check_known("selection", selection, SELECTIONS)
-    if (selection == "mixed") != (label_attention is not None and label_attention > 0):
-        raise ConfigError(
-            f"selection={selection}, label_attention={label_attention}; allowed: mixed with a "
-            "number > 0, the others with None"
-        )
