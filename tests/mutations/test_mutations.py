@@ -486,6 +486,24 @@ MUTATIONS = (
         "tests/data/test_names.py",
     ),
     Mutation(
+        "data", "kinds of held-out rows", "data/kinds.py",
+        "values.filter(pa.array(counts > 0))", "values", "tests/data/test_leakage.py",
+    ),
+    Mutation(
+        "data", "another vocabulary", "data/encoded.py",
+        "known is None or not vocabulary.values.equals(known.values)", "known is None",
+        "tests/trainers/test_match_trainer.py",
+    ),
+    Mutation(
+        "export", "the first block alone", "export/parity.py",
+        "range(0, len(data.catalogue), BLOCK_ROWS)", "range(0, BLOCK_ROWS, BLOCK_ROWS)",
+        "tests/export/test_export.py",
+    ),
+    Mutation(
+        "export", "ids of a vocabulary", "export/inputs.py", "range(FIRST, vocabulary.size)",
+        "range(FIRST - 1, vocabulary.size - 1)", "tests/export/test_inputs.py",
+    ),
+    Mutation(
         "export", "names of the tracer's", "export/onnx.py", "{name: prefix + name for",
         "{name: name for", "tests/export/test_export.py",
     ),
