@@ -105,8 +105,7 @@ def render(figures: Figures) -> str:
             "",
             *ml_100k_table(figures),
             "",
-            "\\* measured before the defaults were others: at a constant rate, and comirec_dr and "
-            "mind with `model.agreement=dot`.",
+            "\\* measured at a constant rate, the default of before.",
             "",
             "The demo, NDCG@10, MIND with shipped defaults, on worlds that were not looked at in "
             "its design (gap: from sequential rules to the oracle):",
