@@ -36,6 +36,7 @@ HOST_ERRORS = (
     errno.ENOTDIR,
     errno.EISDIR,
     errno.EEXIST,
+    errno.ENAMETOOLONG,
 )
 PLACES, DEFAULT_PLACE = ("hydra.run.dir=", "hydra.sweep.dir="), "runs/sweeps"
 DONE, FAILED, USAGE, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
@@ -193,7 +194,8 @@ def _standing(words: Sequence[str]) -> set[Path]:
     """The folders that are there before a run, of those that may hold its own."""
     typed = [word.partition("=")[2].strip("'\"") for word in words if word.startswith(PLACES)]
     places = [Path(place).absolute() for place in (*typed, DEFAULT_PLACE)]
-    return {folder for place in places for folder in (place, *place.parents) if folder.is_dir()}
+    # Path.is_dir raises for a name that is too long, or a folder that one may not look into.
+    return {f for place in places for f in (place, *place.parents) if os.path.isdir(f)}
 
 
 def _remove_empty(folders: Sequence[Path], standing: set[Path]) -> None:

@@ -67,16 +67,16 @@ class Encoder:
         train: Ints,
     ) -> Encoded:
         """Encode all columns. train: int64, ascending, the events that may be fitted on."""
-        columns = [*catalogue.features, *users.features, *interactions.context]
         item_counts = interactions.item_counts(train)
         user_counts = np.diff(np.searchsorted(train, interactions.offsets))
         clash = (set(catalogue.features) & (set(users.features) | set(interactions.context))) | set(
             RESERVED
         )
-        prefixed = {ITEM_PREFIX: catalogue.features, USER_PREFIX: users.features}
-        prefixed[EVENT_PREFIX] = interactions.context
-        columns += [p + c for p, table in prefixed.items() for c in table if c in clash]
-        self._check_options(columns)
+        self._check_options(
+            _told_by(catalogue.features, ITEM_PREFIX, clash),
+            _told_by(users.features, USER_PREFIX, clash),
+            _told_by(interactions.context, EVENT_PREFIX, clash | set(users.features)),
+        )
         item = EncodedTables()
         self._sparse(item, ITEM_ID, catalogue.ids, item_counts)
         self._columns(item, catalogue, item_counts, prefix=ITEM_PREFIX, clash=clash)
@@ -104,8 +104,8 @@ class Encoder:
             self.notes,
         )
 
-    def _check_options(self, columns: Iterable[str]) -> None:
-        columns = list(columns)
+    def _check_options(self, *told: list[str]) -> None:
+        columns = sum(told, [])
         named = [("features.exclude", c) for c in self.options.exclude]
         named += [("features.types", c) for c in self.options.types]
         for key, column in named:
@@ -150,8 +150,7 @@ class Encoder:
     ) -> None:
         kinds: dict[str, str] = {}
         for column, values in table.features.items():
-            # One of two columns of a name is told by the name that it gets.
-            told = (column, prefix + column) if column in clash else (column,)
+            told = _told_by((column,), prefix, clash)
             if UNNAMED.fullmatch(column):
                 self.notes.append(f"column {column!r} of an index, without a name: left out")
             elif not any(name in self.options.exclude for name in told):
@@ -231,3 +230,9 @@ class Encoder:
             missing = np.append(np.isnan(numbers), True).astype(np.float32)
             out.features.append(DenseFeature(name + MISSING_SUFFIX))
             out.tensors[name + MISSING_SUFFIX] = torch.from_numpy(missing)
+
+
+def _told_by(columns: Iterable[str], prefix: str, clash: set[str]) -> list[str]:
+    """What options may call the columns: one of ``clash`` by the name that it gets, too."""
+    columns = list(columns)
+    return columns + [prefix + column for column in columns if column in clash]

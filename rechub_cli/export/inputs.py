@@ -19,6 +19,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -65,6 +66,6 @@ def _input(name: str, encoded: Encoded) -> dict[str, Any]:
 
 
 def _rows(name: str, vocabulary: Vocabulary) -> pa.Table:
-    ids = pa.array(range(FIRST, vocabulary.size), pa.int64())
-    names = pa.DictionaryArray.from_arrays(pa.array([0] * len(ids), pa.int32()), [name])
+    ids = np.arange(FIRST, vocabulary.size)
+    names = pa.DictionaryArray.from_arrays(np.zeros(len(ids), dtype=np.int32), [name])
     return pa.table({"vocabulary": names, "value": vocabulary.values.cast(pa.string()), "id": ids})

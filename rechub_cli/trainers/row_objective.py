@@ -89,9 +89,8 @@ class RowObjective:
 def _check_finite(name: str, values: Tensor) -> None:
     finite = torch.isfinite(values)
     if not bool(finite.all()):
-        row = int((~finite).flatten(1).any(1).nonzero()[0]) if values.dim() > 1 else None
-        row = int((~finite).nonzero()[0]) if row is None else row
+        row, found = int((~finite).nonzero()[0, 0]), values[~finite][0].item()
         raise RechubError(
-            f"{name} is {values[row].item()} in row {row} of a batch; numbers must be finite: fill "
-            "what is missing"
+            f"{name} is {found} in row {row} of a batch; numbers must be finite: fill what is "
+            "missing"
         )

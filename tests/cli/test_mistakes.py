@@ -216,3 +216,8 @@ def test_a_bug_in_a_run_is_logged_in_it(tmp_path: Path) -> None:
     done = python("-c", BROKEN, "train", cwd=tmp_path, code=3)
     (log,) = tmp_path.glob("runs/*/*/rechub-error-*.log")
     assert str(log) in done.stderr
+
+
+def test_a_place_that_no_file_system_takes_is_named(tmp_path: Path) -> None:
+    done = rechub("train", f"hydra.run.dir={'x' * 300}", cwd=tmp_path, code=2)
+    assert done.stderr.startswith("error: File name too long: xxx")

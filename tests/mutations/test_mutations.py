@@ -500,8 +500,8 @@ MUTATIONS = (
         "tests/export/test_export.py",
     ),
     Mutation(
-        "export", "ids of a vocabulary", "export/inputs.py", "range(FIRST, vocabulary.size)",
-        "range(FIRST - 1, vocabulary.size - 1)", "tests/export/test_inputs.py",
+        "export", "ids of a vocabulary", "export/inputs.py", "arange(FIRST, vocabulary.size)",
+        "arange(FIRST - 1, vocabulary.size - 1)", "tests/export/test_inputs.py",
     ),
     Mutation(
         "export", "names of the tracer's", "export/onnx.py", "{name: prefix + name for",
