@@ -107,7 +107,10 @@ def test_side_columns(side: str, data: MatchData, model: MatchingModel, tmp_path
     rows = table.to_pylist()
     order = [own.to_pylist().index(row[side]) for row in rows]
     compared = []
+    names = [spec["input"] for spec in encoding.said[side]]
     for spec in encoding.said[side]:
+        if spec["kind"] == "length":
+            assert spec["of"] in names and spec["of"] != spec["input"]
         if spec["kind"] == "length" or spec["input"].startswith("history"):
             continue
         name = spec["input"]
