@@ -134,7 +134,9 @@ def index_raw(raw: RawData) -> Indexed:
 
 
 def _one_chunk(column: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()  # which copies
 
 
 def _dense(
@@ -143,7 +145,7 @@ def _dense(
     """Ascending distinct ids of both columns; of the first: each value's row, each row's count."""
     if not pa.types.is_dictionary(column.type):
         column = column.dictionary_encode()
-    coded = _one_chunk(column.unify_dictionaries())
+    coded = _one_chunk(column.unify_dictionaries() if column.num_chunks > 1 else column)
     values, codes = coded.dictionary, coded.indices.to_numpy()
     value_counts = np.bincount(codes, minlength=len(values))
     used = value_counts > 0

@@ -20,7 +20,7 @@ from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.full_softmax import Excluded, full_softmax
 from rechub_cli.trainers.losses import PairLoss, logq_scores
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
-from rechub_cli.trainers.own_products import own_products
+from rechub_cli.trainers.own_products import FEW_NUMBERS, own_products
 from rechub_cli.trainers.towers import Towers
 
 
@@ -180,7 +180,7 @@ class SampledLoss:
 
 def _products(queries: Tensor, vectors: Tensor, place: Tensor) -> Tensor:
     """Scores [Q, N] of the rows of ``vectors`` at places [N], or at each query's own [Q, N]."""
-    if place.dim() == 2:
+    if place.dim() == 2 and place.numel() * vectors.shape[1] > FEW_NUMBERS:
         return own_products(queries, vectors, place)
     return best_products(queries, rows_at(vectors, place))
 

@@ -10,6 +10,10 @@ from torch.nn.functional import embedding_bag
 
 from rechub_cli.layers.rows import weighted_rows
 
+FEW_NUMBERS = 1 << 17
+"""Up to so many numbers in the queries' own rows, Q x N x D, a lookup and its products take .6 to
+1.0 of the time; beyond it 1.0 to 6 times as long."""
+
 
 def own_products(queries: Tensor, vectors: Tensor, index: Tensor) -> Tensor:
     """queries[q] . vectors[index[q, n]]: [Q, D], [M, D] -> [Q, N].

@@ -11,7 +11,8 @@ from tests.readme import marked
 RECORD = Path(__file__).with_name("curves.json")
 MEMORY_GIB = 24
 TITLES = {
-    "items": "a step by items: YoutubeDNN, 512 rows, 1,024 uniform negatives, rowwise_adagrad",
+    "items": "a step by items: YoutubeDNN, vectors of 64, 512 rows, 1,024 uniform negatives, "
+    "rowwise_adagrad",
     "history": "a step by history length: SASRec, windows of about 2,048 targets, full softmax",
     "interests": "a step by interests: MIND, 512 rows, full softmax",
     "batch": "a step by rows: YoutubeDNN, full softmax",

@@ -106,7 +106,7 @@ def prepare_file(file: Path) -> dict[str, float]:
     made: dict[str, Any] = {}
 
     def index() -> None:
-        made["tables"] = index_raw(made["raw"])
+        made["tables"] = index_raw(made.pop("raw"))
 
     def split() -> None:
         made["split"] = make_split(made["tables"][0], SplitOptions(), seed=0)

@@ -1,9 +1,6 @@
-"""Steps and rankings where the catalogue is large, the chunked softmax, and two threads."""
+"""Steps and rankings where the catalogue is large, and the chunked softmax."""
 
 from __future__ import annotations
-
-import time
-from statistics import median
 
 import torch
 from torch import Tensor
@@ -14,7 +11,7 @@ from rechub_cli.trainers.full_softmax import full_softmax
 from tests.benchmarks.ranked import Ranked
 from tests.benchmarks.record import Row
 from tests.benchmarks.stages import StagedTraining
-from tests.benchmarks.synthetic import bare, films, narrow
+from tests.benchmarks.synthetic import bare, narrow
 from tests.benchmarks.timing import interleave, row
 
 LARGE, SMALL = 1_000_000, 10_000
@@ -109,33 +106,5 @@ def softmax(rounds: int) -> list[Row]:
             unit="targets",
             target=1.0,
             note="4,096 targets, 3,700 items, 64 wide, forward and backward",
-        )
-    ]
-
-
-def threads(rounds: int) -> list[Row]:
-    """Training steps on two threads against one, by the clock on the wall: needs two idle cores."""
-    training = StagedTraining(narrow("model=youtube_dnn"), films())
-
-    def steps(count: int) -> None:
-        torch.set_num_threads(count)
-        for _ in range(5):
-            training.step()
-
-    try:
-        works = {"two": lambda: steps(2), "one": lambda: steps(1)}
-        seconds = interleave(works, rounds=rounds, watch=time.perf_counter)
-    finally:
-        torch.set_num_threads(1)
-    return [
-        row(
-            "scale/two threads",
-            seconds["two"],
-            "one thread",
-            seconds["one"],
-            work=5 * training.rows,
-            unit="targets",
-            target=round(1 / 1.6, 3),
-            note=f"youtube_dnn, {median(seconds['one']) / 5:.3g} s a step on one",
         )
     ]

@@ -29,7 +29,7 @@ from rechub_cli.trainers.steps import catalogue_steps
 from rechub_cli.trainers.towers import Towers
 from tests.benchmarks.limits import copy_memory, matmul
 from tests.benchmarks.record import Row
-from tests.benchmarks.synthetic import films, narrow
+from tests.benchmarks.synthetic import films, shipped
 from tests.benchmarks.timing import Seconds, clock, interleave, now, row
 
 STAGES = ("batch", "forward", "backward", "optimizer")
@@ -136,7 +136,7 @@ def _product_flops(_: object, left: Any, right: Any, **__: object) -> int:
 def training_stages(rounds: int) -> list[Row]:
     """Each stage against a bare matmul and a memory copy of fixed size; batches against steps."""
     trainings = {
-        e.name: StagedTraining(narrow(f"model={e.name}"), spread_batches(films()))
+        e.name: StagedTraining(shipped(f"model={e.name}"), spread_batches(films()))
         for e in list_models()
     }
     rows = []
@@ -180,7 +180,7 @@ def evaluation(rounds: int) -> list[Row]:
     rows = []
     for entry in list_models():
         data = films(num_users=500, num_events=75_000)
-        model = make_model(narrow(f"model={entry.name}"), data)
+        model = make_model(shipped(f"model={entry.name}"), data)
         seconds = interleave(
             {"own": partial(_evaluate, model, data), "matmul": matmul}, rounds=rounds
         )
@@ -206,7 +206,7 @@ def export(rounds: int) -> list[Row]:
     rows = []
     for entry in list_models():
         data = films(num_users=200, num_items=300, num_events=6_000)
-        model = make_model(narrow(f"model={entry.name}"), data).eval()
+        model = make_model(shipped(f"model={entry.name}"), data).eval()
         seconds = clock(partial(_export_both, model))
         limit = [sum(clock(matmul) for _ in range(10)) / 10]
         rows.append(row(f"{entry.name}/export", [seconds], "matmul", limit))

@@ -7,6 +7,7 @@ from functools import partial
 
 from tests.benchmarks import ingest, scale, stages
 from tests.benchmarks.record import Row
+from tests.benchmarks.threads import threads
 
 ROUNDS, INGEST_ROWS = 5, 2_000_000
 
@@ -17,7 +18,7 @@ def benchmarks(*, ingest_rows: int = INGEST_ROWS) -> dict[str, Callable[[int], l
         "evaluation": stages.evaluation,
         "export": stages.export,
         "softmax": scale.softmax,
-        "threads": scale.threads,
+        "threads": lambda _: threads(),
         "step": scale.catalogue_step,
         "ranking": scale.ranking,
         "ingest": partial(ingest.ingest, num_rows=ingest_rows),

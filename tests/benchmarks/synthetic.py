@@ -20,6 +20,7 @@ from rechub_cli.shell.diagnose import plain
 SKEW = 0.8
 """Item n of the popularity order is drawn in proportion to n^-SKEW."""
 WIDTH, BARE_EVENTS_A_USER = 64, 10
+"""Of ``bare``'s vectors: ten million of the shipped width do not fit."""
 
 
 def shipped(*overrides: str) -> RunConfig:
@@ -31,7 +32,7 @@ def shipped(*overrides: str) -> RunConfig:
 
 
 def narrow(*overrides: str) -> RunConfig:
-    """As shipped, but for vectors as wide as those of ``films`` and ``bare``."""
+    """As shipped, but for vectors as wide as those of ``bare``."""
     return shipped(f"model.embed_dim={WIDTH}", *overrides)
 
 
@@ -67,12 +68,12 @@ def films(
     num_items: int = 3_700,
     num_events: int = 300_000,
 ) -> MatchData:
-    """A third of MovieLens 1M, by size and form."""
+    """A third of MovieLens 1M, by size and form, with vectors as wide as shipped."""
     return load_interactions(
         events(num_users, num_items, num_events),
         items=item_table(num_items),
         features=FeatureOptions(max_len=max_len),
-        embed_dim=WIDTH,
+        embed_dim=shipped().model.embed_dim,
     )
 
 

@@ -32,6 +32,11 @@ def test_every_curve_is_recorded_at_every_size() -> None:
     assert {name for name, _ in found} == set(TITLES)
 
 
+def test_preparing_20_million_rows_took_less_than_1_5_gb() -> None:
+    peaks = {p["size"]: p["peak_mib"] for p in load()["points"] if p["curve"] == "rows"}
+    assert peaks[20_000_000] < 1.5e9 / 2**20
+
+
 def test_times_are_told_against_the_smallest_size() -> None:
     text = render(recorded(point("items", 10_000_000, 5.0, 12_000)))
     assert "rowwise_adagrad | 1500 / 10M | 1 / 2.5 | 2,345 / 12,000 |" in text

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from rechub_cli.models.matching.base import best_products
-from rechub_cli.trainers.own_products import own_products
+from rechub_cli.trainers import objectives
+from rechub_cli.trainers.own_products import FEW_NUMBERS, own_products
 
 
 @pytest.mark.parametrize("num", [1, 4, 600])
@@ -50,3 +51,19 @@ def test_no_row_is_kept_once_a_place() -> None:
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
         own_products(queries, vectors, torch.zeros(4, 50, dtype=torch.int64))
     assert max(kept) == 4 * 50
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_many_numbers_are_not_looked_up(more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def note(*given: Tensor) -> Tensor:
+        asked.append(given)
+        return own_products(*given)
+
+    monkeypatch.setattr(objectives, "own_products", note)
+    queries, vectors = (torch.arange(rows * 8.0).view(rows, 8) for rows in (4, 6))
+    index = torch.arange(FEW_NUMBERS // 8 + 4 * more).remainder(6).view(4, -1)
+    found = objectives._products(queries, vectors, index)
+    assert_close(found, best_products(queries, vectors[index]))
+    assert len(asked) == more
