@@ -25,9 +25,8 @@ MAX_POWER = 62
 
 def squash(z: Tensor) -> Tensor:
     """|z|^2 / (1 + |z|^2) * z / |z| over the last axis; 0 stays 0."""
-    square = (z * z).sum(-1, keepdim=True)
-    # The root's gradient is infinite at 0.
-    return z * square.clamp(min=torch.finfo(z.dtype).tiny).sqrt() / (1 + square)
+    norm = torch.linalg.vector_norm(z, dim=-1, keepdim=True)  # whose gradient is 0 at 0
+    return z * (norm / (1 + norm * norm))
 
 
 def interest_counts(lengths: Tensor, num_interests: int) -> Tensor:
@@ -112,21 +111,20 @@ class CapsuleRouting(nn.Module):
         if self.recency is not None:
             strength = strength * self.recency[position].exp()
         logits = self.initial_logits[:, position].transpose(0, 1)  # [B, K, L]
+        logits = logits.masked_fill(~used.unsqueeze(-1), torch.finfo(logits.dtype).min)
         fixed = mapped.detach()
         compared = self.agreement.compared(fixed).transpose(1, 2)
         for _ in range(self.iterations - 1):
-            interests = self._interests(logits.detach(), used, strength.detach(), fixed)
+            interests = self._interests(logits.detach(), strength.detach(), fixed)
             nearness = torch.bmm(self.agreement.compared(interests), compared)
             logits = logits + self.agreement(nearness)  # [B, K, L]
-        interests = self._interests(logits, used, strength, mapped)
+        interests = self._interests(logits, strength, mapped)
         # A max over the interests is then right without a mask.
         return torch.where(used.unsqueeze(-1), interests, interests[:, :1])
 
-    def _interests(self, logits: Tensor, used: Tensor, strength: Tensor, mapped: Tensor) -> Tensor:
-        weights = torch.softmax(
-            logits.masked_fill(~used.unsqueeze(-1), torch.finfo(logits.dtype).min), dim=1
-        )
-        return squash(torch.bmm(weights * strength.unsqueeze(1), mapped))  # [B, K, D]
+    def _interests(self, logits: Tensor, strength: Tensor, mapped: Tensor) -> Tensor:
+        weights = torch.softmax(logits, dim=1) * strength.unsqueeze(1)
+        return squash(torch.bmm(weights, mapped))  # [B, K, D]
 
 
 class PositionalRouting(nn.Module):
