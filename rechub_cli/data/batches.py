@@ -18,7 +18,7 @@ from rechub_cli.data.splits import Queries
 from rechub_cli.data.vocabulary import FIRST, OOV
 from rechub_cli.features import HISTORY_INDEX, SequenceFeature, SparseFeature
 from rechub_cli.layers.embedding import length_mask
-from rechub_cli.layers.rows import round_up
+from rechub_cli.layers.rows import round_up, taken
 
 SHORT_WIDTH, SHORT_STEP, WIDTH_STEP, ITEM_STEP = 16, 2, 8, 256
 """Widths of batches are multiples of SHORT_STEP up to SHORT_WIDTH and of WIDTH_STEP beyond, item
@@ -86,6 +86,7 @@ class HistoryGather:
         self.event = torch.from_numpy(np.flatnonzero(kept))
         self.known_before = torch.from_numpy(np.concatenate([[0], np.cumsum(kept, dtype=np.int64)]))
         self.offsets = torch.from_numpy(interactions.offsets)
+        self.known_start = self.known_before[self.offsets]
         self.encoded = encoded
         self.max_len = max_len
         self.distinct = distinct
@@ -94,14 +95,14 @@ class HistoryGather:
 
     def lengths(self, user: Tensor, end: Tensor) -> Tensor:
         """History lengths after cutting to ``max_len``, int64 [B]."""
-        known = self.known_before[end] - self.known_before[self.offsets[user]]
+        known = taken(self.known_before, end) - taken(self.known_start, user)
         return known.clamp(max=self.max_len)
 
     def __call__(self, user: Tensor, end: Tensor) -> dict[str, Tensor]:
         """user: rows int64 [B]. end: event index [B]; the history is what stands before it."""
         length = self.lengths(user, end)
         event = end.clamp(max=max(len(self.known_before) - 2, 0))
-        return self.window(user, self.known_before[end] - length, length, event=event)
+        return self.window(user, taken(self.known_before, end) - length, length, event=event)
 
     def window(
         self, user: Tensor, first: Tensor, length: Tensor, *, event: Tensor | None
@@ -116,9 +117,9 @@ class HistoryGather:
         rows.masked_fill_(~length_mask(length, width), self.padding_row)
         features: dict[str, Tensor] = {}
         if event is not None:
-            features |= {name: t[event] for name, t in self.encoded.event.items()}
+            features |= {name: taken(t, event) for name, t in self.encoded.event.items()}
             user = user if event.dim() == 1 else user[:, None].expand_as(event)
-        features |= {name: t[user] for name, t in self.encoded.user.items()}
+        features |= {name: taken(t, user) for name, t in self.encoded.user.items()}
         features[f"{HISTORY}_length"] = length
         if self.distinct:
             # Encode each item of the batch once, not once a position.
@@ -126,9 +127,9 @@ class HistoryGather:
             extra = round_up(len(rows), ITEM_STEP) - len(rows)
             rows = nn.functional.pad(rows, (0, extra), value=self.padding_row)
         for name, item_feature in self.columns:
-            features[name] = self.encoded.item[item_feature.name][rows]
+            features[name] = taken(self.encoded.item[item_feature.name], rows)
             if isinstance(item_feature, SequenceFeature):
-                features[f"{name}_length"] = self.encoded.item[item_feature.length_key][rows]
+                features[f"{name}_length"] = taken(self.encoded.item[item_feature.length_key], rows)
         return features
 
     def hide_ids(
@@ -184,11 +185,11 @@ class TrainLoader:
             yield self._batch(rows, generator)
 
     def _batch(self, rows: Tensor, generator: torch.Generator) -> TrainBatch:
-        event = self.events[rows]
-        features = self.gather(self.user[rows], event)
+        event, user = taken(self.events, rows), taken(self.user, rows)
+        features = self.gather(user, event)
         self.gather.hide_ids(features, self.oov_share, generator)
-        weight = None if self.weight is None else self.weight[rows]
-        return TrainBatch(features, self.target[rows], self.user[rows], event, weight)
+        weight = None if self.weight is None else taken(self.weight, rows)
+        return TrainBatch(features, taken(self.target, rows), user, event, weight)
 
 
 def padded_width(length: Tensor, *, max_len: int) -> int:
@@ -208,7 +209,7 @@ def distinct(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     found = seen.nonzero().flatten()
     place = torch.empty(count, dtype=torch.int64)
     place[found] = torch.arange(len(found))
-    return found, place[rows]
+    return found, taken(place, rows)
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

@@ -17,6 +17,7 @@ from rechub_cli.data.batches import (
 from rechub_cli.data.bucketing import bucketed
 from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.splits import Split
+from rechub_cli.layers.rows import taken
 
 
 class WindowLoader:
@@ -89,16 +90,16 @@ class WindowLoader:
         real = steps <= length[:, None]
         if self.first_events:
             real[:, 0] = first == self.first[user]
-        event = self.gather.event[place.clamp(max=len(self.gather.event) - 1)]
+        event = taken(self.gather.event, place.clamp(max=len(self.gather.event) - 1))
         features = self.gather.window(
             user, first, length, event=event if self.gather.encoded.event else None
         )
         self.gather.hide_ids(features, self.oov_share, generator)
         return TrainBatch(
             features,
-            self.gather.items[place[real]],
+            taken(self.gather.items, place[real]),
             user[:, None].expand_as(place)[real],
             event[real],
-            None if self.weight is None else self.weight[event[real]],
+            None if self.weight is None else taken(self.weight, event[real]),
             torch.nonzero(real.flatten()).flatten(),
         )

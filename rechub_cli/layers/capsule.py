@@ -25,7 +25,7 @@ MAX_POWER = 62
 
 def squash(z: Tensor) -> Tensor:
     """|z|^2 / (1 + |z|^2) * z / |z| over the last axis; 0 stays 0."""
-    norm = torch.linalg.vector_norm(z, dim=-1, keepdim=True)  # whose gradient is 0 at 0
+    norm: Tensor = torch.linalg.vector_norm(z, dim=-1, keepdim=True)  # whose gradient is 0 at 0
     return z * (norm / (1 + norm * norm))
 
 

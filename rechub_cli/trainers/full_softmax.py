@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rechub_cli.layers.rows import ROW_STEP
+from rechub_cli.layers.rows import ROW_STEP, taken
 
 CHUNK_ROWS, CHUNK_BYTES = 512, 32 << 20
 """The full softmax has at most so many rows, and about so many bytes of scores, at once; of
@@ -62,7 +62,7 @@ class Excluded(NamedTuple):
         kept = products[index, :, target]
         part = slice(first, first + count)
         for row, place in spread_ranges(self.start[part], self.stop[part]):
-            cell = row.mul_(several * width).add_(self.columns[place])
+            cell = row.mul_(several * width).add_(taken(self.columns, place))
             for _ in range(several):
                 products.view(-1).index_fill_(0, cell, -torch.inf)
                 cell += width

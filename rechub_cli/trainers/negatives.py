@@ -17,6 +17,7 @@ from rechub_cli.data.batches import HistoryGather, TrainBatch, distinct
 from rechub_cli.data.order import stable_order
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
+from rechub_cli.layers.rows import taken
 from rechub_cli.trainers.full_softmax import spread_ranges
 from rechub_cli.trainers.rules import SAMPLED
 
@@ -62,7 +63,9 @@ class NegativeSampler:
         shape = (self.num_negatives,) if shared else (len(target), self.num_negatives)
         if self.kind == "popularity":
             return [_draw(self._cumulated, shape, generator)]
-        drawn: Tensor = self.items[torch.randint(len(self.items), shape, generator=generator)]
+        drawn: Tensor = taken(
+            self.items, torch.randint(len(self.items), shape, generator=generator)
+        )
         if self.kind == "uniform":
             return [drawn]
         batch = _in_batch(target, generator)
@@ -76,9 +79,9 @@ class NegativeSampler:
         assert self.kind != "hard"
         expected = torch.zeros(rows.shape)
         if self.kind in ("in_batch", "mixed"):
-            expected += min(batch_size, IN_BATCH_LIMIT) * self._share[rows]
+            expected += min(batch_size, IN_BATCH_LIMIT) * taken(self._share, rows)
         if self.kind == "popularity":
-            expected += self.num_negatives * self._drawn_share[rows]
+            expected += self.num_negatives * taken(self._drawn_share, rows)
         if self.kind in ("uniform", "mixed"):
             expected += self.num_negatives / len(self.items)
         return expected
@@ -156,8 +159,10 @@ class UserItems:
 
     def ranges(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Start and stop in ``items`` of each row's own, int64 [Q]; its target may be there."""
-        stop = self.before[batch.event] if self.stop is None else self.stop[batch.user]
-        return self.first[batch.user], stop
+        first = taken(self.first, batch.user)
+        if self.stop is None:
+            return first, taken(self.before, batch.event)
+        return first, taken(self.stop, batch.user)
 
     def among(self, batch: TrainBatch, rows: Tensor) -> Tensor:
         """Which of some catalogue rows, ascending [R], are among them: bool [Q, R]."""
@@ -169,9 +174,9 @@ class UserItems:
         # Looked up once a user, not once a row: each row takes what stands among its first ones.
         number = torch.full((len(user), len(rows)), torch.iinfo(torch.int32).max, dtype=torch.int32)
         for own, place in spread_ranges(first, first + most):
-            item = self.items[place]
+            item = taken(self.items, place)
             at = torch.searchsorted(rows, item).clamp(max=len(rows) - 1)
-            found = rows[at] == item
+            found = taken(rows, at) == item
             number[own[found], at[found]] = (place - first[own])[found].int()
         return number[of_row] < count.unsqueeze(1)
 
@@ -203,5 +208,5 @@ class KnownPairs:
 
     def _contain(self, keys: Tensor) -> Tensor:
         at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
-        found: Tensor = self.keys[at] == keys
+        found: Tensor = taken(self.keys, at) == keys
         return found

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rechub_cli.data.batches import ITEM_STEP, TrainBatch, distinct, replace_by_oov
 from rechub_cli.features import SparseFeature
-from rechub_cli.layers.rows import in_steps, rows_at
+from rechub_cli.layers.rows import in_steps, rows_at, taken
 from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.full_softmax import Excluded, full_softmax
 from rechub_cli.trainers.losses import PairLoss, logq_scores
@@ -48,7 +48,7 @@ class ItemTable:
 
     def __call__(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         rows = rows.to(self.device)
-        features = {name: t[rows] for name, t in self.tensors.items()}
+        features = {name: taken(t, rows) for name, t in self.tensors.items()}
         if self.replace:
             for name in self.sparse:
                 ids = features[name]
@@ -89,9 +89,9 @@ class FullSoftmax:
         if self.taken is not None:
             start, stop = self.taken.ranges(batch)
             excluded = Excluded(start.to(device), stop.to(device), self.columns)
-        target, batch = self.column_of[batch.target].to(device), batch.to(device)
+        target, batch = taken(self.column_of, batch.target).to(device), batch.to(device)
         users = user_vectors(self.towers, batch)
-        queries = model.queries(users, vectors[target])
+        queries = model.queries(users, rows_at(vectors, target))
         return full_softmax(
             queries,
             vectors,
@@ -169,7 +169,7 @@ class SampledLoss:
 
         It is the catalogue rows [R], ascending, at the places [N] or [Q, N].
         """
-        drawn = rows[place]
+        drawn = taken(rows, place)
         excluded = drawn == batch.target.unsqueeze(1)
         if self.known is not None:
             excluded |= self.known.contains(batch.user, drawn)
