@@ -17,8 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from rechub_cli.run_warning import RunWarning
 from rechub_cli.trainers.reporter import EpochResult, Reporter
-from rechub_cli.trainers.sanity import RunWarning
 
 PLAIN_WIDTH = 120
 FIRST_WAIT, LONGEST_WAIT = 15.0, 600.0

@@ -11,7 +11,7 @@ from typing import Any
 from rechub_cli.config.later import LATER
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.raw import Identity
-from rechub_cli.trainers.sanity import RunWarning
+from rechub_cli.run_warning import RunWarning
 
 FREE = ("seed", "data.path", "trainer.threads", "trainer.device", "trainer.compile", "export")
 """What may differ in a run of a recipe: it changes the figures by chance at most."""

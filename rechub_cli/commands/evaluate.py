@@ -30,8 +30,8 @@ from rechub_cli.evaluation.slices import metrics_by
 from rechub_cli.evaluation.unseen import query_counts
 from rechub_cli.fingerprint import protocol, text_hash
 from rechub_cli.progress import result_console
+from rechub_cli.run_warning import RunWarning
 from rechub_cli.runs import Run, load_run, write_json
-from rechub_cli.trainers.sanity import RunWarning
 
 CANDIDATES_A_PLACE = 10
 

@@ -17,7 +17,7 @@ from rechub_cli.commands.tables import (
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.evaluation.unseen import seen_targets
-from rechub_cli.trainers.sanity import RunWarning
+from rechub_cli.run_warning import RunWarning
 
 MANY_SEEN = 0.01
 """From this share of test targets on that their users have seen, a run says so."""

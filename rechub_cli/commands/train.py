@@ -29,6 +29,7 @@ from rechub_cli.fingerprint import fingerprint, protocol
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.progress import ConsoleReporter, result_console
 from rechub_cli.recipes import Verdict, judge
+from rechub_cli.run_warning import RunWarning
 from rechub_cli.runs import (
     EPOCHS,
     MANIFEST,
@@ -43,7 +44,7 @@ from rechub_cli.trainers.device import keep_freed_memory, pick_device
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import LossOptions, NegativeOptions, StepOptions
 from rechub_cli.trainers.reporter import EpochResult, Reporter
-from rechub_cli.trainers.sanity import RunWarning, below_floor
+from rechub_cli.trainers.sanity import below_floor
 
 
 def run(

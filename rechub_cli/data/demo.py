@@ -12,7 +12,7 @@ U users, I items in the order of their topics, T topics, N topics of a user, b r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,6 @@ from torch import Tensor
 from rechub_cli.data.interactions import Interactions, Ints
 from rechub_cli.data.raw import ITEM, TIMESTAMP, USER, RawData
 from rechub_cli.data.splits import Queries
-from rechub_cli.evaluation.ranking import Scorer
 
 ITEMS_PER_TOPIC = 9
 NUM_INTERESTS = 4
@@ -139,8 +138,10 @@ class DemoWorld:
             out[rows] = self.law.next_item(users[rows], state, lengths)
         return out
 
-    def oracle(self, item_ids: list[str], interactions: Interactions, queries: Queries) -> Scorer:
-        """Ranks by the world's own probabilities: the ceiling of every model.
+    def oracle(
+        self, item_ids: list[str], interactions: Interactions, queries: Queries
+    ) -> Callable[[slice], Tensor]:
+        """Ranks by the world's own probabilities: the ceiling of every model; a Scorer.
 
         item_ids: raw ids of the catalogue rows. interactions: those of all the world's users, in
         the order of their ids.

@@ -16,7 +16,7 @@ from rechub_cli.evaluation.model_scores import item_vectors, user_vectors
 from rechub_cli.evaluation.ranking import MISS, Ranking
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.models.matching.interests import MultiInterestModel
-from rechub_cli.trainers.sanity import RunWarning
+from rechub_cli.run_warning import RunWarning
 
 REPEAT = 1e-5
 """Relative distance under which an interest is a repeat of another, not one of its own."""

@@ -16,6 +16,7 @@ from rechub_cli.data.encoded import Encoded
 from rechub_cli.evaluation.metrics import check_measured
 from rechub_cli.evaluation.model_scores import evaluate_model
 from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.run_warning import RunWarning
 from rechub_cli.trainers.checkpoint import check_unused, load_tensors, model_tensors, save_epoch
 from rechub_cli.trainers.course import Course, best_so_far
 from rechub_cli.trainers.device import choose_matmul, pick_device
@@ -33,7 +34,6 @@ from rechub_cli.trainers.options import (
 )
 from rechub_cli.trainers.reporter import EpochResult, Reporter
 from rechub_cli.trainers.rules import clip_rule, lazy_sampler_rule, loop_rules, top_k_rule
-from rechub_cli.trainers.sanity import RunWarning
 from rechub_cli.trainers.steps import Steps, catalogue_steps, row_steps
 from rechub_cli.trainers.towers import Towers
 from rechub_cli.trainers.updates import Updates, build_updates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rechub_cli.trainers.sanity import RunWarning
+from rechub_cli.run_warning import RunWarning
 
 
 @dataclass(frozen=True)

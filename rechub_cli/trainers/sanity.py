@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
+from rechub_cli.run_warning import RunWarning
+
 FEW_ROWS, FEW_STEPS, FEW_SAMPLES = 64, 50, 3
 """Below so many rows in a batch, steps in a run, gradients looked at, a rule keeps silent."""
 ONE_HOT, UNIFORM = 0.02, 0.999
@@ -21,17 +23,6 @@ as the history's last item the share is 0.2 to 0.6 in DSSM, YoutubeDNN, GRU4Rec 
 0.95 in the others, whose interests it is one of many in (MovieLens 100k, Amazon Beauty), and 0.93
 and more without. But a user starts near the items of the history, and so near what shares their
 side features: where the next track is mostly of one album the share is down to 0.34 by that."""
-
-
-@dataclass(frozen=True)
-class RunWarning:
-    """name: stable, for programs. text: what was found, what it means, what to do."""
-
-    name: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"warning: {self.name}: {self.text}"
 
 
 @dataclass(frozen=True)

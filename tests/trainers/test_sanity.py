@@ -24,6 +24,7 @@ from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.raw import RawData
 from rechub_cli.models.matching.base import MatchingModel
+from rechub_cli.run_warning import RunWarning
 from rechub_cli.shell.diagnose import plain
 from rechub_cli.trainers import watch
 from rechub_cli.trainers.gradients import GradientNorms
@@ -32,7 +33,6 @@ from rechub_cli.trainers.options import NegativeOptions
 from rechub_cli.trainers.sanity import (
     LEAK,
     FirstLoss,
-    RunWarning,
     below_floor,
     exploding_gradient,
     loss_did_not_move,
