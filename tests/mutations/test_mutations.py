@@ -60,7 +60,7 @@ MUTATIONS = (
         "PastItems(torch.cat(parts, dim=-1).detach(),",
     ),
     Mutation(
-        "dssm", "gradient of the past", "layers/rows.py", "weights.flatten()[order]",
+        "dssm", "gradient of the past", "layers/rows.py", "taken(weights.flatten(), order)",
         "weights.flatten()", "tests/layers/test_past.py",
     ),
     Mutation(
@@ -88,8 +88,16 @@ MUTATIONS = (
     Mutation(
         "mind", "mask", CAPSULE, "strength = mask.to(", "strength = torch.ones_like(mask).to("
     ),
-    Mutation("mind", "softmax axis", CAPSULE, "dim=1\n", "dim=2\n"),
-    Mutation("mind", "detach", CAPSULE, "used, strength, mapped)", "used, strength, fixed)"),
+    Mutation(
+        "mind", "softmax axis", CAPSULE, "dim=1) * strength.unsq", "dim=2) * strength.unsq"
+    ),
+    Mutation(
+        "mind", "unused interests", CAPSULE, "logits.masked_fill(~used", "logits.masked_fill(used"
+    ),
+    Mutation(
+        "mind", "detach", CAPSULE, "interests = self._interests(logits, strength, mapped)",
+        "interests = self._interests(logits, strength, fixed)",
+    ),
     Mutation(
         "mind", "scale of the routing", CAPSULE, "self.log_scale.exp() * nearness", "nearness",
         "tests/parity",
@@ -104,7 +112,8 @@ MUTATIONS = (
     ),
     Mutation(
         "mind", "the scale learns by the last iteration", CAPSULE,
-        "logits.detach(), used, strength", "logits, used, strength", "tests/parity",
+        "logits.detach(), strength.detach(), fixed)", "logits, strength.detach(), fixed)",
+        "tests/parity",
     ),
     Mutation(
         "comirec_dr", "the scale learns by the last iteration, one map", CAPSULE,
@@ -140,12 +149,12 @@ MUTATIONS = (
     Mutation("comirec_sa", "alignment", HISTORY, *RECENT),
     Mutation("comirec_sa", "temperature", BASE, *SCORES, CONTRACT),
     Mutation(
-        "comirec_dr", "mask", CAPSULE, "softmax(logits, dim=1) * strength",
-        "softmax(logits, dim=1)",
+        "comirec_dr", "mask", CAPSULE, "softmax(logits, dim=1) * strength\n",
+        "softmax(logits, dim=1)\n",
     ),
     Mutation(
-        "comirec_dr", "softmax axis", CAPSULE, "softmax(logits, dim=1) * s",
-        "softmax(logits, dim=2) * s",
+        "comirec_dr", "softmax axis", CAPSULE, "softmax(logits, dim=1) * strength\n",
+        "softmax(logits, dim=2) * strength\n",
     ),
     Mutation(
         "comirec_dr", "detach", CAPSULE, "return self._interests(logits, strength, mapped)",
@@ -409,8 +418,8 @@ MUTATIONS = (
         COMBINATIONS_TEST,
     ),
     Mutation(
-        "sampler", "one seen item stays", NEGATIVES, "self.before[batch.event] if",
-        "self.before[batch.event] - 1 if", NEGATIVES_TEST,
+        "sampler", "one seen item stays", NEGATIVES, "taken(self.before, batch.event)",
+        "taken(self.before, batch.event) - 1", NEGATIVES_TEST,
     ),
     Mutation(
         "loss", "a target seen before is lost", SOFTMAX, "products[index, :, target] = kept",
