@@ -212,6 +212,19 @@ def distinct(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return found, taken(place, rows)
 
 
+def find(rows: Tensor, values: Tensor, count: int) -> Tensor:
+    """Where each of the ``values`` stands among ascending ``rows``, -1 where it does not: int64.
+
+    Both are in 0..count-1; see distinct for when they are sorted through.
+    """
+    if count > MARKED * (rows.numel() + values.numel()):
+        at = torch.searchsorted(rows, values).clamp(max=len(rows) - 1)
+        return torch.where(taken(rows, at) == values, at, -1)
+    place = torch.full((count,), -1)
+    place[rows] = torch.arange(len(rows))
+    return taken(place, values)
+
+
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
     return torch.Generator().manual_seed(_mix(seed, epoch))
 

@@ -30,23 +30,27 @@ def full_softmax(
     *,
     temperature: float,
     excluded: Excluded | None = None,
+    bias: Tensor | None = None,
+    own_bias: Tensor | None = None,
     weight: Tensor | None = None,
 ) -> Tensor:
     """Exact softmax cross-entropy over all items, in chunks of rows.
 
     queries: [Q, D], or [Q, K, D]: then each item is scored by the best of the row's K.
     items: [C, D]. target: the positive's row in ``items``, int64 [Q]. excluded: which items are no
-    candidates of a row; None: all are.
+    candidates of a row; None: all are. bias: [C], what is added to the score of an item that is not
+    the row's target, -inf for one that is no candidate; own_bias: [Q], to the target's. Neither has
+    a gradient; None: 0.
     The gradient is made in the forward pass, so memory does not grow with Q x C.
     """
     loss: Tensor = _ChunkedSoftmax.apply(  # type: ignore[no-untyped-call] # torch has no types here
-        queries, items, target, temperature, excluded, weight
+        queries, items, target, temperature, excluded, bias, own_bias, weight
     )
     return loss
 
 
 class Excluded(NamedTuple):
-    """Row q has no candidates ``columns[start[q] : stop[q]]``, but for its target.
+    """Row q has no candidates ``columns[start[q] : stop[q]]``.
 
     start, stop: int64 [Q]. columns: rows of the items, int64.
     """
@@ -55,18 +59,25 @@ class Excluded(NamedTuple):
     stop: Tensor
     columns: Tensor
 
-    def apply(self, products: Tensor, target: Tensor, *, first: int) -> None:
+    def to(self, device: torch.device) -> Excluded:
+        return Excluded(*(tensor.to(device) for tensor in self))
+
+    def mask(self, width: int) -> Tensor:
+        """Which of ``width`` items are none: bool [Q, width]."""
+        found = torch.zeros(len(self.start), width, dtype=torch.bool, device=self.start.device)
+        for row, place in spread_ranges(self.start, self.stop):
+            found[row, taken(self.columns, place)] = True
+        return found
+
+    def apply(self, products: Tensor, *, first: int) -> None:
         """Put -inf into scores [n, K, C] of the rows from ``first`` on."""
         count, several, width = products.shape
-        index = torch.arange(count, device=products.device)
-        kept = products[index, :, target]
         part = slice(first, first + count)
         for row, place in spread_ranges(self.start[part], self.stop[part]):
             cell = row.mul_(several * width).add_(taken(self.columns, place))
             for _ in range(several):
                 products.view(-1).index_fill_(0, cell, -torch.inf)
                 cell += width
-        products[index, :, target] = kept
 
 
 def spread_ranges(start: Tensor, stop: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -127,14 +138,19 @@ class _ChunkedSoftmax(torch.autograd.Function):
         target: Tensor,
         temperature: float,
         excluded: Excluded | None,
+        bias: Tensor | None,
+        own_bias: Tensor | None,
         weight: Tensor | None,
     ) -> Tensor:
         shape, rows, width = queries.shape, len(queries), queries.shape[-1]
         queries = queries.view(rows, -1, width)  # [Q, K, D]
         share = _shares(queries, weight)
+        own_bias = torch.zeros_like(share) if own_bias is None else own_bias
         # Rows of no weight: matrix kernels are made and kept for every count of rows.
         extra = -rows % ROW_STEP
-        queries, share, target = (_pad_rows(t, extra) for t in (queries, share, target))
+        queries, share, target, own_bias = (
+            _pad_rows(t, extra) for t in (queries, share, target, own_bias)
+        )
         if excluded is not None:
             start, stop = (_pad_rows(t, extra) for t in excluded[:2])
             excluded = Excluded(start, stop, excluded.columns)
@@ -147,9 +163,14 @@ class _ChunkedSoftmax(torch.autograd.Function):
             part = slice(first, first + size)
             flat = queries[part].flatten(0, 1)
             products = ((flat / temperature) @ items.T).view(-1, several, len(items))
+            row = torch.arange(len(products), device=products.device)
+            own = products[row, :, target[part]] + own_bias[part].unsqueeze(1)
             products[..., count:] = -torch.inf
+            if bias is not None:
+                products[..., :count] += bias
             if excluded is not None:
-                excluded.apply(products, target[part], first=first)
+                excluded.apply(products, first=first)
+            products[row, :, target[part]] = own  # whatever it lost among the candidates
             row_loss, gradient = _loss_and_gradient(products, target[part])
             loss += row_loss @ share[part]
             # Few queries are cheaper to scale than many scores.
@@ -163,4 +184,4 @@ class _ChunkedSoftmax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
         grad_queries, grad_items = ctx.saved_tensors
-        return grad_queries * grad[0], grad_items * grad[0], None, None, None, None
+        return grad_queries * grad[0], grad_items * grad[0], *(6 * [None])

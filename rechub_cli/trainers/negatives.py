@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from rechub_cli.checks import check_known
-from rechub_cli.data.batches import HistoryGather, TrainBatch, distinct
+from rechub_cli.data.batches import HistoryGather, TrainBatch, distinct, find
 from rechub_cli.data.order import stable_order
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
 from rechub_cli.layers.rows import taken
-from rechub_cli.trainers.full_softmax import spread_ranges
+from rechub_cli.trainers.full_softmax import Excluded, spread_ranges
 from rechub_cli.trainers.rules import SAMPLED
 
 IN_BATCH_LIMIT = 4096
@@ -148,6 +148,7 @@ class UserItems:
     """
 
     def __init__(self, gather: HistoryGather, split: Split, *, exclude: str) -> None:
+        self.num_items = gather.padding_row
         bounds = gather.known_before[gather.offsets]  # [U + 1]
         items = gather.items[: int(bounds[-1])]
         new = _firsts(torch.repeat_interleave(bounds.diff()) * gather.padding_row + items)
@@ -164,21 +165,22 @@ class UserItems:
             return first, taken(self.before, batch.event)
         return first, taken(self.stop, batch.user)
 
-    def among(self, batch: TrainBatch, rows: Tensor) -> Tensor:
-        """Which of some catalogue rows, ascending [R], are among them: bool [Q, R]."""
+    def among(self, batch: TrainBatch, rows: Tensor) -> Excluded:
+        """Which of some catalogue rows, ascending [R], are each row's own; columns: of them."""
         start, stop = self.ranges(batch)
-        count = (stop - start).int()
         user, of_row = torch.unique(batch.user, return_inverse=True)
-        most = torch.zeros(len(user), dtype=torch.int32).scatter_reduce(0, of_row, count, "amax")
-        first = self.first[user]
+        first = taken(self.first, user)
+        last = first.scatter_reduce(0, of_row, stop, "amax")
         # Looked up once a user, not once a row: each row takes what stands among its first ones.
-        number = torch.full((len(user), len(rows)), torch.iinfo(torch.int32).max, dtype=torch.int32)
-        for own, place in spread_ranges(first, first + most):
-            item = taken(self.items, place)
-            at = torch.searchsorted(rows, item).clamp(max=len(rows) - 1)
-            found = taken(rows, at) == item
-            number[own[found], at[found]] = (place - first[own])[found].int()
-        return number[of_row] < count.unsqueeze(1)
+        places, columns = [start[:0]], [start[:0]]
+        for _, place in spread_ranges(first, last):
+            column = find(rows, taken(self.items, place), self.num_items)
+            found = column >= 0
+            places.append(place[found])
+            columns.append(column[found])
+        found_at = torch.cat(places)  # ascending, as users and their ranges are
+        start, stop = (torch.searchsorted(found_at, end) for end in (start, stop))
+        return Excluded(start, stop, torch.cat(columns))
 
 
 def _firsts(pair: Tensor) -> Tensor:

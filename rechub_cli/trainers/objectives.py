@@ -18,7 +18,7 @@ from rechub_cli.features import SparseFeature
 from rechub_cli.layers.rows import in_steps, rows_at, taken
 from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.full_softmax import Excluded, full_softmax
-from rechub_cli.trainers.losses import PairLoss, logq_scores
+from rechub_cli.trainers.losses import PairLoss, corrected, logq_scores
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems, hardest
 from rechub_cli.trainers.own_products import FEW_NUMBERS, own_products
 from rechub_cli.trainers.towers import Towers
@@ -87,8 +87,7 @@ class FullSoftmax:
         device = self.table.device
         excluded = None
         if self.taken is not None:
-            start, stop = self.taken.ranges(batch)
-            excluded = Excluded(start.to(device), stop.to(device), self.columns)
+            excluded = Excluded(*self.taken.ranges(batch), self.columns).to(device)
         target, batch = taken(self.column_of, batch.target).to(device), batch.to(device)
         users = user_vectors(self.towers, batch)
         queries = model.queries(users, rows_at(vectors, target))
@@ -116,8 +115,53 @@ class FullSoftmax:
 
 
 @dataclass
+class DrawnSoftmax:
+    """Softmax over negatives that the batch shares, whose distinct items are scored once.
+
+    A sum over draws is one over distinct items, each of whose scores gains the log of how often it
+    was drawn. logq: see ``logq_scores``: none, or negatives, or both. taken: a user's items that
+    are no candidates of a row; None leaves them in.
+    """
+
+    towers: Towers
+    table: ItemTable
+    sampler: NegativeSampler
+    logq: str
+    taken: UserItems | None
+
+    def __call__(self, batch: TrainBatch, generator: torch.Generator) -> Tensor:
+        target, size = batch.target, len(batch.target)
+        (drawn,) = self.sampler.draw(target, generator, shared=True)
+        rows, where = distinct(torch.cat([target, drawn]), len(self.sampler.counts))
+        excluded = None if self.taken is None else self.taken.among(batch, rows)
+        own, at = torch.split(where, [size, len(drawn)])
+        rows = in_steps(rows, ITEM_STEP)
+        bias = torch.bincount(at, minlength=len(rows)).log()  # -inf of targets that none drew
+        own_bias = None
+        if self.logq != "none":
+            expected = self.sampler.expected(rows, batch_size=size)
+            bias = torch.where(bias.isfinite(), corrected(bias, expected), bias)
+            if self.logq == "both":
+                own_bias = corrected(torch.zeros(size), taken(expected, own))
+        device = self.table.device
+        vectors = self.towers.items(self.table(rows, generator))  # [R, D]
+        batch, own = batch.to(device), own.to(device)
+        model = self.towers.model
+        return full_softmax(
+            model.queries(user_vectors(self.towers, batch), rows_at(vectors, own)),
+            vectors,
+            own,
+            temperature=model.temperature,
+            excluded=None if excluded is None else excluded.to(device),
+            bias=bias.to(device),
+            own_bias=None if own_bias is None else own_bias.to(device),
+            weight=batch.weight,
+        )
+
+
+@dataclass
 class SampledLoss:
-    """A positive against drawn negatives.
+    """A positive against drawn negatives, each pair by itself.
 
     loss: of positives against negatives. shared: one draw for the whole batch, else one a row.
     logq: a form of ``logq_scores``, or none. known, or taken where the draw is shared: a user's
@@ -174,7 +218,7 @@ class SampledLoss:
         if self.known is not None:
             excluded |= self.known.contains(batch.user, drawn)
         if self.taken is not None:
-            excluded |= self.taken.among(batch, rows)[:, place]
+            excluded |= self.taken.among(batch, rows).mask(len(rows))[:, place]
         return excluded
 
 

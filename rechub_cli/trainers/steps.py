@@ -24,7 +24,13 @@ from rechub_cli.trainers.losses import (
     weighted_softmax,
 )
 from rechub_cli.trainers.negatives import KnownPairs, NegativeSampler, UserItems
-from rechub_cli.trainers.objectives import FullSoftmax, ItemTable, Objective, SampledLoss
+from rechub_cli.trainers.objectives import (
+    DrawnSoftmax,
+    FullSoftmax,
+    ItemTable,
+    Objective,
+    SampledLoss,
+)
 from rechub_cli.trainers.options import LossOptions, NegativeOptions, choose_sampler
 from rechub_cli.trainers.probes import MAX_CANDIDATES, CatalogueProbe, Probe, RowProbe, spread
 from rechub_cli.trainers.row_objective import RowObjective
@@ -151,8 +157,10 @@ def _objective(
         alpha=1.0 if options.alpha is None else options.alpha,
         pool_size=options.pool_size or 0,
     )
-    sizes = {"num_negatives": sampler.num_negatives, "num_items": len(data.trained_items)}
     logq = options.logq or ("negatives" if softmax and not hard else "none")
+    if softmax and not hard and logq != "weighted":
+        return DrawnSoftmax(towers, table, sampler, logq=logq, taken=taken)
+    sizes = {"num_negatives": sampler.num_negatives, "num_items": len(data.trained_items)}
     return SampledLoss(
         towers,
         table,

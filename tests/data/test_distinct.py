@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rechub_cli.data import batches
-from rechub_cli.data.batches import distinct
+from rechub_cli.data.batches import distinct, find
 
 
 @pytest.mark.parametrize("marked", [0, 10**9])
@@ -20,3 +20,10 @@ def test_distinct_rows_are_torch_s(
     assert torch.equal(found[inverse], given)
     assert found.tolist() == sorted(set(given.flatten().tolist()))
     assert inverse.dtype == torch.int64
+
+
+@pytest.mark.parametrize("marked", [0, 10**9])
+def test_rows_are_found_among_others(marked: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MARKED", marked)
+    found = find(torch.tensor([1, 4, 5]), torch.tensor([5, 0, 1, 4, 7, 5]), 8)
+    assert found.tolist() == [2, -1, 0, 1, -1, 2]

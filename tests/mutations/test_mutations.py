@@ -29,6 +29,7 @@ LOADING, LOADING_TEST = "trainers/loading.py", "tests/trainers/test_loading.py"
 MLP, PROBES = "layers/mlp.py", "trainers/probes.py"
 SANITY_TEST = "tests/trainers/test_sanity.py"
 STEPS, COMBINATIONS_TEST = "trainers/steps.py", "tests/trainers/test_combinations.py"
+OBJECTIVES = "trainers/objectives.py"
 
 
 @dataclass(frozen=True)
@@ -422,8 +423,20 @@ MUTATIONS = (
         "taken(self.before, batch.event) - 1", NEGATIVES_TEST,
     ),
     Mutation(
-        "loss", "a target seen before is lost", SOFTMAX, "products[index, :, target] = kept",
-        "pass", LOSSES_TEST,
+        "loss", "a target seen before is lost", SOFTMAX,
+        "products[row, :, target[part]] = own", "pass", LOSSES_TEST,
+    ),
+    Mutation(
+        "loss", "an item drawn twice counts once", OBJECTIVES, "minlength=len(rows)).log()",
+        "minlength=len(rows)).clamp(max=1).log()", COMBINATIONS_TEST,
+    ),
+    Mutation(
+        "loss", "logQ of a draw", OBJECTIVES, "corrected(bias, expected)", "bias",
+        COMBINATIONS_TEST,
+    ),
+    Mutation(
+        "loss", "logQ of a draw's target", OBJECTIVES, "taken(expected, own)",
+        "torch.ones(size)", COMBINATIONS_TEST,
     ),
     Mutation("loss", "excluded of one interest", SOFTMAX, "cell += width", "pass", LOSSES_TEST),
     Mutation(

@@ -25,8 +25,9 @@ from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError
 from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.loading import training_loader
+from rechub_cli.trainers.losses import sampled_softmax
 from rechub_cli.trainers.match_trainer import MatchTrainer
-from rechub_cli.trainers.objectives import FullSoftmax, SampledLoss, user_vectors
+from rechub_cli.trainers.objectives import DrawnSoftmax, FullSoftmax, SampledLoss, user_vectors
 from rechub_cli.trainers.options import (
     AUTO_NEGATIVES,
     DEFAULT_LOSS,
@@ -271,10 +272,10 @@ def test_null_is_what_the_comments_say(tiny: MatchData, model: MatchingModel) ->
         ("bce", NegativeOptions("in_batch"), False, "known"),
         ("softmax", NegativeOptions("hard", 20, pool_size=20), False, "known"),
         ("softmax", NegativeOptions("hard", 20, pool_size=20, exclude="seen"), True, "seen"),
-        ("softmax", NegativeOptions("in_batch"), True, "seen"),
-        ("softmax", NegativeOptions("in_batch"), False, "none"),
-        ("softmax", NegativeOptions("in_batch", exclude="known"), False, "known"),
-        ("softmax", NegativeOptions("in_batch", exclude="none"), True, "none"),
+        ("softmax", NegativeOptions("in_batch", logq="weighted"), True, "seen"),
+        ("softmax", NegativeOptions("in_batch", logq="weighted"), False, "none"),
+        ("softmax", NegativeOptions("in_batch", logq="weighted", exclude="known"), False, "known"),
+        ("softmax", NegativeOptions("in_batch", logq="weighted", exclude="none"), True, "none"),
     ],
 )
 def test_whose_negatives_count(
@@ -310,6 +311,57 @@ def test_whose_negatives_count(
     for count, row in zip(seen[0], range(len(batch.target)), strict=True):
         own = own_items(tiny, batch, row, excluded) | {int(batch.target[row])}
         assert count == sum(item not in own for item in rows)
+
+
+@pytest.mark.parametrize("name", ["youtube_dnn", "mind", "sasrec"])
+@pytest.mark.parametrize("sampler", ["uniform", "popularity", "in_batch", "mixed"])
+@pytest.mark.parametrize("logq", ["none", "negatives", "both"])
+@pytest.mark.parametrize("exclude", ["none", "seen", "known"])
+def test_the_softmax_over_a_draw_is_that_of_its_pairs(
+    name: str, sampler: str, logq: str, exclude: str, tiny: MatchData
+) -> None:
+    """One score a distinct item, against one a draw: the same loss, the same gradients."""
+    model = make_model(name, tiny).eval()
+    towers = Towers(model)
+    num = None if sampler == "in_batch" else 20  # of 12 items, so that some are drawn twice
+    objective = _objective(
+        tiny,
+        towers,
+        loss=LossOptions("softmax"),
+        options=NegativeOptions(sampler, num, logq=logq, exclude=exclude),
+        device=torch.device("cpu"),
+        mask_seen=True,
+    )
+    assert isinstance(objective, DrawnSoftmax)
+    pairs = SampledLoss(
+        towers,
+        objective.table,
+        objective.sampler,
+        loss=sampled_softmax,
+        shared=True,
+        logq=logq,
+        known=None,
+        taken=objective.taken,
+    )
+    loader = training_loader(
+        tiny,
+        model,
+        samples="windows" if name == "sasrec" else "auto",
+        batch_size=1000,
+        seed=0,
+    )
+    batch = next(loader.epoch(1))
+    found = []
+    for loss in (objective, pairs):
+        model.zero_grad()
+        value = loss(batch, torch.Generator().manual_seed(3))
+        value.backward()  # type: ignore[no-untyped-call]
+        grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+        found.append((value.detach(), grads))
+    assert_close(found[0][0], found[1][0])
+    assert found[0][1].keys() == found[1][1].keys()
+    for key, grad in found[0][1].items():
+        assert_close(grad, found[1][1][key], rtol=1e-4, atol=1e-5)
 
 
 def own_items(data: MatchData, batch: TrainBatch, row: int, excluded: str) -> set[int]:

@@ -44,16 +44,20 @@ def dense_softmax(
     temperature: float,
     weight: Tensor | None,
     excluded: Tensor | None = None,
+    bias: Tensor | None = None,
 ) -> Tensor:
-    scores = queries @ items.T
+    scores = queries @ items.T / temperature
     if queries.dim() == 3:
         scores = scores.max(dim=1).values
+    if bias is not None:
+        scores = scores + bias
     if excluded is not None:
         scores = scores.masked_fill(excluded, -torch.inf)
-    rows = torch.nn.functional.cross_entropy(scores / temperature, target, reduction="none")
+    rows = torch.nn.functional.cross_entropy(scores, target, reduction="none")
     return rows.mean() if weight is None else (rows * weight).sum() / weight.sum()
 
 
+@pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("some_excluded", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("chunk", [1, 3, 512])
@@ -65,6 +69,7 @@ def test_full_softmax_is_the_dense_one(
     chunk: int,
     interests: tuple[int, ...],
     some_excluded: bool,
+    biased: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(chunked, "CHUNK_ROWS", chunk)
@@ -84,10 +89,18 @@ def test_full_softmax_is_the_dense_one(
         stop = mask.sum(dim=1).cumsum(0)
         excluded = Excluded(stop - mask.sum(dim=1), stop, mask.nonzero()[:, 1])
         mask[torch.arange(7), target] = False  # a target stays, listed or not
+    bias, own_bias, every = None, None, None
+    if biased:
+        bias = torch.randn(11, generator=generator, dtype=torch.float64)
+        bias[::3] = -torch.inf
+        own_bias = torch.randn(7, generator=generator, dtype=torch.float64)
+        every = bias.repeat(7, 1)
+        every[torch.arange(7), target] = own_bias  # in place of its item's
+    options = {"excluded": excluded, "bias": bias, "own_bias": own_bias, "weight": weight}
     grads, found = [], []
     for loss in (
-        lambda q, v: full_softmax(q, v, target, temperature=0.3, excluded=excluded, weight=weight),
-        lambda q, v: dense_softmax(q, v, target, 0.3, weight, mask),
+        lambda q, v: full_softmax(q, v, target, temperature=0.3, **options),
+        lambda q, v: dense_softmax(q, v, target, 0.3, weight, mask, every),
     ):
         queries, items = (v.clone().requires_grad_() for v in values)
         value = loss(queries, items)
