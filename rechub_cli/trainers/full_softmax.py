@@ -1,4 +1,4 @@
-"""The softmax over the whole catalogue, exact and in little memory.
+"""The softmax over a whole catalogue, or over what was drawn of it, exact and in little memory.
 
 Q queries, K interests, C candidates, D width.
 """
