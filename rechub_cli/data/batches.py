@@ -18,7 +18,7 @@ from rechub_cli.data.splits import Queries
 from rechub_cli.data.vocabulary import FIRST, OOV
 from rechub_cli.features import HISTORY_INDEX, SequenceFeature, SparseFeature
 from rechub_cli.layers.embedding import length_mask
-from rechub_cli.layers.rows import round_up, taken
+from rechub_cli.layers.rows import round_up, values_at
 
 SHORT_WIDTH, SHORT_STEP, WIDTH_STEP, ITEM_STEP = 16, 2, 8, 256
 """Widths of batches are multiples of SHORT_STEP up to SHORT_WIDTH and of WIDTH_STEP beyond, item
@@ -95,14 +95,14 @@ class HistoryGather:
 
     def lengths(self, user: Tensor, end: Tensor) -> Tensor:
         """History lengths after cutting to ``max_len``, int64 [B]."""
-        known = taken(self.known_before, end) - taken(self.known_start, user)
+        known = values_at(self.known_before, end) - values_at(self.known_start, user)
         return known.clamp(max=self.max_len)
 
     def __call__(self, user: Tensor, end: Tensor) -> dict[str, Tensor]:
         """user: rows int64 [B]. end: event index [B]; the history is what stands before it."""
         length = self.lengths(user, end)
         event = end.clamp(max=max(len(self.known_before) - 2, 0))
-        return self.window(user, taken(self.known_before, end) - length, length, event=event)
+        return self.window(user, values_at(self.known_before, end) - length, length, event=event)
 
     def window(
         self, user: Tensor, first: Tensor, length: Tensor, *, event: Tensor | None
@@ -117,9 +117,9 @@ class HistoryGather:
         rows.masked_fill_(~length_mask(length, width), self.padding_row)
         features: dict[str, Tensor] = {}
         if event is not None:
-            features |= {name: taken(t, event) for name, t in self.encoded.event.items()}
+            features |= {name: values_at(t, event) for name, t in self.encoded.event.items()}
             user = user if event.dim() == 1 else user[:, None].expand_as(event)
-        features |= {name: taken(t, user) for name, t in self.encoded.user.items()}
+        features |= {name: values_at(t, user) for name, t in self.encoded.user.items()}
         features[f"{HISTORY}_length"] = length
         if self.distinct:
             # Encode each item of the batch once, not once a position.
@@ -127,9 +127,11 @@ class HistoryGather:
             extra = round_up(len(rows), ITEM_STEP) - len(rows)
             rows = nn.functional.pad(rows, (0, extra), value=self.padding_row)
         for name, item_feature in self.columns:
-            features[name] = taken(self.encoded.item[item_feature.name], rows)
+            features[name] = values_at(self.encoded.item[item_feature.name], rows)
             if isinstance(item_feature, SequenceFeature):
-                features[f"{name}_length"] = taken(self.encoded.item[item_feature.length_key], rows)
+                features[f"{name}_length"] = values_at(
+                    self.encoded.item[item_feature.length_key], rows
+                )
         return features
 
     def hide_ids(
@@ -185,11 +187,11 @@ class TrainLoader:
             yield self._batch(rows, generator)
 
     def _batch(self, rows: Tensor, generator: torch.Generator) -> TrainBatch:
-        event, user = taken(self.events, rows), taken(self.user, rows)
+        event, user = values_at(self.events, rows), values_at(self.user, rows)
         features = self.gather(user, event)
         self.gather.hide_ids(features, self.oov_share, generator)
-        weight = None if self.weight is None else taken(self.weight, rows)
-        return TrainBatch(features, taken(self.target, rows), user, event, weight)
+        weight = None if self.weight is None else values_at(self.weight, rows)
+        return TrainBatch(features, values_at(self.target, rows), user, event, weight)
 
 
 def padded_width(length: Tensor, *, max_len: int) -> int:
@@ -209,7 +211,7 @@ def distinct(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
     found = seen.nonzero().flatten()
     place = torch.empty(count, dtype=torch.int64)
     place[found] = torch.arange(len(found))
-    return found, taken(place, rows)
+    return found, values_at(place, rows)
 
 
 def find(rows: Tensor, values: Tensor, count: int) -> Tensor:
@@ -219,10 +221,10 @@ def find(rows: Tensor, values: Tensor, count: int) -> Tensor:
     """
     if count > MARKED * (rows.numel() + values.numel()):
         at = torch.searchsorted(rows, values).clamp(max=len(rows) - 1)
-        return torch.where(taken(rows, at) == values, at, -1)
+        return torch.where(values_at(rows, at) == values, at, -1)
     place = torch.full((count,), -1)
     place[rows] = torch.arange(len(rows))
-    return taken(place, values)
+    return values_at(place, values)
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

@@ -17,7 +17,7 @@ from rechub_cli.data.batches import (
 from rechub_cli.data.bucketing import bucketed
 from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.splits import Split
-from rechub_cli.layers.rows import taken
+from rechub_cli.layers.rows import values_at
 
 
 class WindowLoader:
@@ -90,16 +90,16 @@ class WindowLoader:
         real = steps <= length[:, None]
         if self.first_events:
             real[:, 0] = first == self.first[user]
-        event = taken(self.gather.event, place.clamp(max=len(self.gather.event) - 1))
+        event = values_at(self.gather.event, place.clamp(max=len(self.gather.event) - 1))
         features = self.gather.window(
             user, first, length, event=event if self.gather.encoded.event else None
         )
         self.gather.hide_ids(features, self.oov_share, generator)
         return TrainBatch(
             features,
-            taken(self.gather.items, place[real]),
+            values_at(self.gather.items, place[real]),
             user[:, None].expand_as(place)[real],
             event[real],
-            None if self.weight is None else taken(self.weight, event[real]),
+            None if self.weight is None else values_at(self.weight, event[real]),
             torch.nonzero(real.flatten()).flatten(),
         )

@@ -18,7 +18,7 @@ FEW_PLACES = 2048
 """Below so many places, or fewer than rows, torch's own gradients are faster."""
 
 
-def taken(values: Tensor, index: Tensor) -> Tensor:
+def values_at(values: Tensor, index: Tensor) -> Tensor:
     """values[index], of data without a gradient: [M, ...] -> [..., ...].
 
     On a CPU it takes a third of the time of the brackets.
@@ -120,7 +120,7 @@ class _WeightedRows(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             order, first = _places(index, len(vectors))
             row = torch.from_numpy(order.numpy() // index.shape[1])  # .3 of the time of torch's
-            of_vectors = _bags(row, grad.contiguous(), taken(weights.flatten(), order), first)
+            of_vectors = _bags(row, grad.contiguous(), values_at(weights.flatten(), order), first)
         if ctx.needs_input_grad[2]:
             with torch.enable_grad():
                 own = weights.detach().requires_grad_()
@@ -145,7 +145,7 @@ class _PooledRows(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         index, count = ctx.saved_tensors
         order, first = _places(index, ctx.count)
-        bag = taken(torch.repeat_interleave(count), order)
+        bag = values_at(torch.repeat_interleave(count), order)
         if ctx.mode == "mean":
             grad = grad / count.clamp(min=1).unsqueeze(-1)
         of_vectors = nn.functional.embedding_bag(bag, grad.contiguous(), first, mode="sum")

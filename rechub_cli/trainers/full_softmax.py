@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from rechub_cli.layers.rows import ROW_STEP, taken
+from rechub_cli.layers.rows import ROW_STEP, values_at
 
 CHUNK_ROWS, CHUNK_BYTES = 512, 32 << 20
 """The full softmax has at most so many rows, and about so many bytes of scores, at once; of
@@ -66,7 +66,7 @@ class Excluded(NamedTuple):
         """Which of ``width`` items are none: bool [Q, width]."""
         found = torch.zeros(len(self.start), width, dtype=torch.bool, device=self.start.device)
         for row, place in spread_ranges(self.start, self.stop):
-            found[row, taken(self.columns, place)] = True
+            found[row, values_at(self.columns, place)] = True
         return found
 
     def apply(self, products: Tensor, *, first: int) -> None:
@@ -74,7 +74,7 @@ class Excluded(NamedTuple):
         count, several, width = products.shape
         part = slice(first, first + count)
         for row, place in spread_ranges(self.start[part], self.stop[part]):
-            cell = row.mul_(several * width).add_(taken(self.columns, place))
+            cell = row.mul_(several * width).add_(values_at(self.columns, place))
             for _ in range(several):
                 products.view(-1).index_fill_(0, cell, -torch.inf)
                 cell += width

@@ -17,7 +17,7 @@ from rechub_cli.data.batches import HistoryGather, TrainBatch, distinct, find
 from rechub_cli.data.order import stable_order
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
-from rechub_cli.layers.rows import taken
+from rechub_cli.layers.rows import values_at
 from rechub_cli.trainers.full_softmax import Excluded, spread_ranges
 from rechub_cli.trainers.rules import SAMPLED
 
@@ -63,7 +63,7 @@ class NegativeSampler:
         shape = (self.num_negatives,) if shared else (len(target), self.num_negatives)
         if self.kind == "popularity":
             return [_draw(self._cumulated, shape, generator)]
-        drawn: Tensor = taken(
+        drawn: Tensor = values_at(
             self.items, torch.randint(len(self.items), shape, generator=generator)
         )
         if self.kind == "uniform":
@@ -79,9 +79,9 @@ class NegativeSampler:
         assert self.kind != "hard"
         expected = torch.zeros(rows.shape)
         if self.kind in ("in_batch", "mixed"):
-            expected += min(batch_size, IN_BATCH_LIMIT) * taken(self._share, rows)
+            expected += min(batch_size, IN_BATCH_LIMIT) * values_at(self._share, rows)
         if self.kind == "popularity":
-            expected += self.num_negatives * taken(self._drawn_share, rows)
+            expected += self.num_negatives * values_at(self._drawn_share, rows)
         if self.kind in ("uniform", "mixed"):
             expected += self.num_negatives / len(self.items)
         return expected
@@ -160,21 +160,21 @@ class UserItems:
 
     def ranges(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """Start and stop in ``items`` of each row's own, int64 [Q]; its target may be there."""
-        first = taken(self.first, batch.user)
+        first = values_at(self.first, batch.user)
         if self.stop is None:
-            return first, taken(self.before, batch.event)
-        return first, taken(self.stop, batch.user)
+            return first, values_at(self.before, batch.event)
+        return first, values_at(self.stop, batch.user)
 
     def among(self, batch: TrainBatch, rows: Tensor) -> Excluded:
         """Which of some catalogue rows, ascending [R], are each row's own; columns: of them."""
         start, stop = self.ranges(batch)
         user, of_row = torch.unique(batch.user, return_inverse=True)
-        first = taken(self.first, user)
+        first = values_at(self.first, user)
         last = first.scatter_reduce(0, of_row, stop, "amax")
         # Looked up once a user, not once a row: each row takes what stands among its first ones.
         places, columns = [start[:0]], [start[:0]]
         for _, place in spread_ranges(first, last):
-            column = find(rows, taken(self.items, place), self.num_items)
+            column = find(rows, values_at(self.items, place), self.num_items)
             found = column >= 0
             places.append(place[found])
             columns.append(column[found])
@@ -210,5 +210,5 @@ class KnownPairs:
 
     def _contain(self, keys: Tensor) -> Tensor:
         at = torch.searchsorted(self.keys, keys).clamp(max=len(self.keys) - 1)
-        found: Tensor = taken(self.keys, at) == keys
+        found: Tensor = values_at(self.keys, at) == keys
         return found

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from rechub_cli.data.batches import ITEM_STEP, TrainBatch, distinct, replace_by_oov
 from rechub_cli.features import SparseFeature
-from rechub_cli.layers.rows import in_steps, rows_at, taken
+from rechub_cli.layers.rows import in_steps, rows_at, values_at
 from rechub_cli.models.matching.base import MatchingModel, best_products
 from rechub_cli.trainers.full_softmax import Excluded, full_softmax
 from rechub_cli.trainers.losses import PairLoss, corrected, logq_scores
@@ -48,7 +48,7 @@ class ItemTable:
 
     def __call__(self, rows: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
         rows = rows.to(self.device)
-        features = {name: taken(t, rows) for name, t in self.tensors.items()}
+        features = {name: values_at(t, rows) for name, t in self.tensors.items()}
         if self.replace:
             for name in self.sparse:
                 ids = features[name]
@@ -88,7 +88,7 @@ class FullSoftmax:
         excluded = None
         if self.taken is not None:
             excluded = Excluded(*self.taken.ranges(batch), self.columns).to(device)
-        target, batch = taken(self.column_of, batch.target).to(device), batch.to(device)
+        target, batch = values_at(self.column_of, batch.target).to(device), batch.to(device)
         users = user_vectors(self.towers, batch)
         queries = model.queries(users, rows_at(vectors, target))
         return full_softmax(
@@ -136,13 +136,7 @@ class DrawnSoftmax:
         excluded = None if self.taken is None else self.taken.among(batch, rows)
         own, at = torch.split(where, [size, len(drawn)])
         rows = in_steps(rows, ITEM_STEP)
-        bias = torch.bincount(at, minlength=len(rows)).log()  # -inf of targets that none drew
-        own_bias = None
-        if self.logq != "none":
-            expected = self.sampler.expected(rows, batch_size=size)
-            bias = torch.where(bias.isfinite(), corrected(bias, expected), bias)
-            if self.logq == "both":
-                own_bias = corrected(torch.zeros(size), taken(expected, own))
+        bias, own_bias = self._biases(rows, own, at)
         device = self.table.device
         vectors = self.towers.items(self.table(rows, generator))  # [R, D]
         batch, own = batch.to(device), own.to(device)
@@ -157,6 +151,20 @@ class DrawnSoftmax:
             own_bias=None if own_bias is None else own_bias.to(device),
             weight=batch.weight,
         )
+
+    def _biases(self, rows: Tensor, own: Tensor, at: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What scores gain as candidates, [R], and what those of the targets gain, [Q]; None: 0.
+
+        rows: catalogue rows [R], at which the targets stand at ``own`` and the draw at ``at``.
+        """
+        times = torch.bincount(at, minlength=len(rows)).log()  # -inf of what is a target alone
+        if self.logq == "none":
+            return times, None
+        expected = self.sampler.expected(rows, batch_size=len(own))
+        bias = torch.where(times.isfinite(), corrected(times, expected), times)
+        if self.logq == "negatives":
+            return bias, None
+        return bias, corrected(torch.zeros(len(own)), values_at(expected, own))
 
 
 @dataclass
@@ -213,7 +221,7 @@ class SampledLoss:
 
         It is the catalogue rows [R], ascending, at the places [N] or [Q, N].
         """
-        drawn = taken(rows, place)
+        drawn = values_at(rows, place)
         excluded = drawn == batch.target.unsqueeze(1)
         if self.known is not None:
             excluded |= self.known.contains(batch.user, drawn)

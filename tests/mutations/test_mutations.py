@@ -61,7 +61,7 @@ MUTATIONS = (
         "PastItems(torch.cat(parts, dim=-1).detach(),",
     ),
     Mutation(
-        "dssm", "gradient of the past", "layers/rows.py", "taken(weights.flatten(), order)",
+        "dssm", "gradient of the past", "layers/rows.py", "values_at(weights.flatten(), order)",
         "weights.flatten()", "tests/layers/test_past.py",
     ),
     Mutation(
@@ -419,8 +419,8 @@ MUTATIONS = (
         COMBINATIONS_TEST,
     ),
     Mutation(
-        "sampler", "one seen item stays", NEGATIVES, "taken(self.before, batch.event)",
-        "taken(self.before, batch.event) - 1", NEGATIVES_TEST,
+        "sampler", "one seen item stays", NEGATIVES, "values_at(self.before, batch.event)",
+        "values_at(self.before, batch.event) - 1", NEGATIVES_TEST,
     ),
     Mutation(
         "loss", "a target seen before is lost", SOFTMAX,
@@ -431,12 +431,12 @@ MUTATIONS = (
         "minlength=len(rows)).clamp(max=1).log()", COMBINATIONS_TEST,
     ),
     Mutation(
-        "loss", "logQ of a draw", OBJECTIVES, "corrected(bias, expected)", "bias",
+        "loss", "logQ of a draw", OBJECTIVES, "corrected(times, expected)", "times",
         COMBINATIONS_TEST,
     ),
     Mutation(
-        "loss", "logQ of a draw's target", OBJECTIVES, "taken(expected, own)",
-        "torch.ones(size)", COMBINATIONS_TEST,
+        "loss", "logQ of a draw's target", OBJECTIVES, "values_at(expected, own)",
+        "torch.ones(len(own))", COMBINATIONS_TEST,
     ),
     Mutation("loss", "excluded of one interest", SOFTMAX, "cell += width", "pass", LOSSES_TEST),
     Mutation(
