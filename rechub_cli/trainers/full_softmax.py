@@ -69,10 +69,9 @@ class Excluded(NamedTuple):
             found[row, values_at(self.columns, place)] = True
         return found
 
-    def apply(self, products: Tensor, *, first: int) -> None:
-        """Put -inf into scores [n, K, C] of the rows from ``first`` on."""
-        count, several, width = products.shape
-        part = slice(first, first + count)
+    def apply(self, products: Tensor, part: slice) -> None:
+        """Put -inf into scores [n, K, C] of the rows ``part``."""
+        _, several, width = products.shape
         for row, place in spread_ranges(self.start[part], self.stop[part]):
             cell = row.mul_(several * width).add_(values_at(self.columns, place))
             for _ in range(several):
@@ -129,6 +128,31 @@ def _loss_and_gradient(products: Tensor, target: Tensor) -> tuple[Tensor, Tensor
     return row_loss, products
 
 
+class _Candidates(NamedTuple):
+    """items: [C', D], of which the first ``real`` are no padding. Others: as of full_softmax."""
+
+    items: Tensor
+    real: int
+    target: Tensor
+    excluded: Excluded | None
+    bias: Tensor | None
+    own_bias: Tensor
+
+    def scores(self, queries: Tensor, part: slice) -> Tensor:
+        """Of the rows ``part``. queries: theirs, divided by the temperature, [n, K, D].
+        Returns [n, K, C']."""
+        products = (queries.flatten(0, 1) @ self.items.T).view(*queries.shape[:2], -1)
+        row, target = torch.arange(len(products), device=products.device), self.target[part]
+        own = products[row, :, target] + self.own_bias[part].unsqueeze(1)
+        products[..., self.real :] = -torch.inf
+        if self.bias is not None:
+            products[..., : self.real] += self.bias
+        if self.excluded is not None:
+            self.excluded.apply(products, part)
+        products[row, :, target] = own  # whatever became of it among the candidates
+        return products
+
+
 class _ChunkedSoftmax(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -155,6 +179,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
             start, stop = (_pad_rows(t, extra) for t in excluded[:2])
             excluded = Excluded(start, stop, excluded.columns)
         count, items = len(items), _pad_rows(items, -len(items) % COLUMN_STEP)
+        candidates = _Candidates(items, count, target, excluded, bias, own_bias)
         grad_queries, grad_items = torch.empty_like(queries), torch.zeros_like(items)
         loss = queries.new_zeros(())
         several = queries.shape[1]
@@ -162,16 +187,8 @@ class _ChunkedSoftmax(torch.autograd.Function):
         for first in range(0, len(queries), size):
             part = slice(first, first + size)
             flat = queries[part].flatten(0, 1)
-            products = ((flat / temperature) @ items.T).view(-1, several, len(items))
-            row = torch.arange(len(products), device=products.device)
-            own = products[row, :, target[part]] + own_bias[part].unsqueeze(1)
-            products[..., count:] = -torch.inf
-            if bias is not None:
-                products[..., :count] += bias
-            if excluded is not None:
-                excluded.apply(products, first=first)
-            products[row, :, target[part]] = own  # whatever it lost among the candidates
-            row_loss, gradient = _loss_and_gradient(products, target[part])
+            scores = candidates.scores(queries[part] / temperature, part)
+            row_loss, gradient = _loss_and_gradient(scores, target[part])
             loss += row_loss @ share[part]
             # Few queries are cheaper to scale than many scores.
             scale = (share[part] / temperature).repeat_interleave(several).unsqueeze(1)

@@ -312,7 +312,7 @@ MUTATIONS = (
         LOSSES_TEST,
     ),
     Mutation(
-        "loss", "padding is an item", SOFTMAX, "products[..., count:] = -torch.inf", "pass",
+        "loss", "padding is an item", SOFTMAX, "products[..., self.real :] = -torch.inf", "pass",
         LOSSES_TEST,
     ),
     Mutation(
@@ -424,7 +424,7 @@ MUTATIONS = (
     ),
     Mutation(
         "loss", "a target seen before is lost", SOFTMAX,
-        "products[row, :, target[part]] = own", "pass", LOSSES_TEST,
+        "products[row, :, target] = own", "pass", LOSSES_TEST,
     ),
     Mutation(
         "loss", "an item drawn twice counts once", OBJECTIVES, "minlength=len(rows)).log()",
