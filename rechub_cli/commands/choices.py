@@ -64,7 +64,7 @@ def print_choices(
     num_items, asked = len(data.trained_items), len(data.split.valid)
     if options.negatives.sampler == "auto" and chosen["sampler"] != "full":
         console.print(
-            f"negatives: {chosen['num_negatives']:,} {chosen['sampler']} ones a step, of "
+            f"negatives: a step's targets and {chosen['num_negatives']:,} uniform ones, of "
             f"{num_items:,} items; trainer.negatives.sampler=full compares with all of them, and "
             "takes longer"
         )

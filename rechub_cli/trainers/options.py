@@ -123,13 +123,14 @@ DEFAULT_NEGATIVES = {
 }
 MOST_VALIDATED = 50_000
 """Queries that an epoch is validated on where nothing is said: more take long, and tell no more."""
-MOST_COMPARED, AUTO_NEGATIVES = 16_384, 2048
-"""Of sampler=auto: items of a catalogue that is compared whole, and what is drawn of a larger one.
-On Amazon Beauty (12,101 items) as many uniform negatives rank as well (recipes/TRIALS.md)."""
+MOST_COMPARED, AUTO_NEGATIVES = 8_192, 2048
+"""Of sampler=auto: items of a catalogue that is compared whole, and how many are drawn of a larger
+one beside the batch's own targets. On Amazon Beauty (12,101 items) that ranks as well in a third to
+a half of the time (recipes/TRIALS.md)."""
 MOST_UPDATED = 250_000
 """Trained items that optimizer auto updates at every step, at most. Steps of lazy_adam are faster
-from some 50,000 on (YoutubeDNN, width 128, 2,048 negatives, of 100,000 items: 63 ms for adam's 82;
-of 400,000: 57 for 123), but it may need more of them (Amazon Beauty: 23 epochs for 16)."""
+from some 50,000 on (YoutubeDNN, width 128, auto's negatives of 100,000 items: 44 ms for adam's 61;
+of 400,000: 42 for 141), but it may need more of them (Amazon Beauty: 23 epochs for 16)."""
 
 
 def most_validated(valid_queries: int | None) -> int:
@@ -168,4 +169,4 @@ def choose_sampler(options: NegativeOptions, *, num_items: int) -> NegativeOptio
         return options
     if num_items <= MOST_COMPARED:
         return replace(options, sampler="full")
-    return replace(options, sampler="uniform", num_negatives=AUTO_NEGATIVES)
+    return replace(options, sampler="mixed", num_negatives=AUTO_NEGATIVES)

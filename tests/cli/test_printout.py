@@ -86,6 +86,8 @@ def test_drawn_negatives_of_auto_are_told(
 ) -> None:
     monkeypatch.setattr("rechub_cli.trainers.options.MOST_COMPARED", most)
     said = said_of(tiny, shipped("model=dssm").trainer)
-    expected = f"negatives: 2,048 uniform ones a step, of {len(tiny.trained_items)} items"
+    expected = (
+        f"negatives: a step's targets and 2,048 uniform ones, of {len(tiny.trained_items)} items"
+    )
     assert (expected in said) == (most == 1)
     assert not said_of(tiny, shipped("model=dssm", "trainer.negatives.sampler=full").trainer)

@@ -454,7 +454,7 @@ def test_auto_draws_of_a_large_catalogue_only() -> None:
     small = choose_sampler(auto, num_items=MOST_COMPARED)
     assert small == NegativeOptions("full", exclude="known")
     large = choose_sampler(auto, num_items=MOST_COMPARED + 1)
-    assert large == NegativeOptions("uniform", AUTO_NEGATIVES, exclude="known")
+    assert large == NegativeOptions("mixed", AUTO_NEGATIVES, exclude="known")
     assert choose_sampler(large, num_items=1) == large
 
 
@@ -471,7 +471,7 @@ def test_training_follows_auto(
         trainer = MatchTrainer(model, "listwise", n_epoch=1, negatives=negatives, batch_size=16)
         return trainer.fit(tiny)[0].loss
 
-    named = NegativeOptions("uniform", AUTO_NEGATIVES) if most == 1 else NegativeOptions("full")
+    named = NegativeOptions("mixed", AUTO_NEGATIVES) if most == 1 else NegativeOptions("full")
     assert loss(None) == loss(named)
 
 
