@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rechub_cli.data.bucketing import bucketed
+from rechub_cli.data.distinct import distinct
 from rechub_cli.data.encoded import Encoded
 from rechub_cli.data.interactions import Interactions
 from rechub_cli.data.names import HISTORY, ITEM_ID
@@ -25,9 +26,6 @@ SHORT_WIDTH, SHORT_STEP, WIDTH_STEP, ITEM_STEP = 16, 2, 8, 256
 counts of ITEM_STEP: the CPU's matrix kernels are made for each shape, and kept (about 0.6 MB each).
 Of short histories much would be padding: on Amazon Beauty 0.6 places for each item by a step of 8,
 0.2 by one of 2, and a step of GRU4Rec takes 0.81 of its time, of SASRec 0.87."""
-MARKED = 16
-"""Distinct rows of a catalogue are marked in a table of it, unless so many times fewer are asked
-for: then sorting them is faster."""
 
 
 @dataclass
@@ -199,32 +197,6 @@ def padded_width(length: Tensor, *, max_len: int) -> int:
     longest = max(int(length.max()) if length.numel() else 0, 1)
     step = SHORT_STEP if longest <= SHORT_WIDTH else WIDTH_STEP
     return min(round_up(longest, step), max(max_len, 1))
-
-
-def distinct(rows: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """torch.unique with its inverse, of ``rows`` in 0..count-1; sorts only where they are few."""
-    if count > MARKED * rows.numel():
-        sorted_rows: tuple[Tensor, Tensor] = torch.unique(rows, return_inverse=True)
-        return sorted_rows
-    seen = torch.zeros(count, dtype=torch.bool)
-    seen[rows.flatten()] = True
-    found = seen.nonzero().flatten()
-    place = torch.empty(count, dtype=torch.int64)
-    place[found] = torch.arange(len(found))
-    return found, values_at(place, rows)
-
-
-def find(rows: Tensor, values: Tensor, count: int) -> Tensor:
-    """Where each of the ``values`` stands among ascending ``rows``, -1 where it does not: int64.
-
-    Both are in 0..count-1; see distinct for when they are sorted through.
-    """
-    if count > MARKED * (rows.numel() + values.numel()):
-        at = torch.searchsorted(rows, values).clamp(max=len(rows) - 1)
-        return torch.where(values_at(rows, at) == values, at, -1)
-    place = torch.full((count,), -1)
-    place[rows] = torch.arange(len(rows))
-    return values_at(place, values)
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:

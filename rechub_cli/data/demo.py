@@ -143,8 +143,7 @@ class DemoWorld:
     ) -> Callable[[slice], Tensor]:
         """Ranks by the world's own probabilities: the ceiling of every model; a Scorer.
 
-        item_ids: raw ids of the catalogue rows. interactions: those of all the world's users, in
-        the order of their ids.
+        item_ids: raw ids of the catalogue rows. interactions: of all the world's users, by id.
         """
         law_item = pc.index_in(pa.array(item_ids), pa.array(self.item_names)).to_numpy()
         events = law_item[interactions.items]

@@ -241,11 +241,10 @@ def _finish(columns: Mapping[str, Any], files: Sequence[Path], rows: int) -> Eve
     if TIMESTAMP not in columns:
         order = "" if len(files) < 2 else f" (files by name: {files[0].name} ... {files[-1].name})"
         notes.append(f"no timestamps: the order of the rows is the order of events{order}")
-    time = columns.get(TIMESTAMP)
     return Events(
         user=values.pop(USER),
         item=values.pop(ITEM),
         columns=values,
-        timestamp_unit=time.unit if time is not None else None,
+        timestamp_unit=getattr(columns.get(TIMESTAMP), "unit", None),
         notes=tuple(notes),
     )

@@ -49,7 +49,7 @@ class WindowLoader:
         self.seed = seed
         self.spread = False  # see bucketed
         known = gather.known_before
-        self.first = known[gather.offsets[:-1]]  # [U], among the known events
+        self.first = gather.known_start[:-1]  # [U], among the known events
         stop = known[torch.from_numpy(split.train_end)]
         events = stop - self.first
         self.count = (events - 1).clamp(min=0)  # of positions with an item, [U]

@@ -62,6 +62,11 @@ class Excluded(NamedTuple):
     def to(self, device: torch.device) -> Excluded:
         return Excluded(*(tensor.to(device) for tensor in self))
 
+    def with_rows(self, extra: int) -> Excluded:
+        """``extra`` rows more, which have all candidates."""
+        start, stop = (_pad_rows(tensor, extra) for tensor in self[:2])
+        return Excluded(start, stop, self.columns)
+
     def mask(self, width: int) -> Tensor:
         """Which of ``width`` items are none: bool [Q, width]."""
         found = torch.zeros(len(self.start), width, dtype=torch.bool, device=self.start.device)
@@ -175,9 +180,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         queries, share, target, own_bias = (
             _pad_rows(t, extra) for t in (queries, share, target, own_bias)
         )
-        if excluded is not None:
-            start, stop = (_pad_rows(t, extra) for t in excluded[:2])
-            excluded = Excluded(start, stop, excluded.columns)
+        excluded = None if excluded is None else excluded.with_rows(extra)
         count, items = len(items), _pad_rows(items, -len(items) % COLUMN_STEP)
         candidates = _Candidates(items, count, target, excluded, bias, own_bias)
         grad_queries, grad_items = torch.empty_like(queries), torch.zeros_like(items)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from rechub_cli.checks import check_known
-from rechub_cli.data.batches import HistoryGather, TrainBatch, distinct, find
+from rechub_cli.data.batches import HistoryGather, TrainBatch
+from rechub_cli.data.distinct import distinct, find
 from rechub_cli.data.order import stable_order
 from rechub_cli.data.splits import Split
 from rechub_cli.errors import ConfigError
@@ -149,7 +150,7 @@ class UserItems:
 
     def __init__(self, gather: HistoryGather, split: Split, *, exclude: str) -> None:
         self.num_items = gather.padding_row
-        bounds = gather.known_before[gather.offsets]  # [U + 1]
+        bounds = gather.known_start  # [U + 1]
         items = gather.items[: int(bounds[-1])]
         new = _firsts(torch.repeat_interleave(bounds.diff()) * gather.padding_row + items)
         self.items = items[new]

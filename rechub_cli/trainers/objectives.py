@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rechub_cli.data.batches import ITEM_STEP, TrainBatch, distinct, replace_by_oov
+from rechub_cli.data.batches import ITEM_STEP, TrainBatch, replace_by_oov
+from rechub_cli.data.distinct import distinct
 from rechub_cli.features import SparseFeature
 from rechub_cli.layers.rows import in_steps, rows_at, values_at
 from rechub_cli.models.matching.base import MatchingModel, best_products
@@ -161,10 +162,8 @@ class DrawnSoftmax:
         if self.logq == "none":
             return times, None
         expected = self.sampler.expected(rows, batch_size=len(own))
-        bias = torch.where(times.isfinite(), corrected(times, expected), times)
-        if self.logq == "negatives":
-            return bias, None
-        return bias, corrected(torch.zeros(len(own)), values_at(expected, own))
+        own_bias = corrected(torch.zeros(len(own)), values_at(expected, own))
+        return corrected(times, expected), own_bias if self.logq == "both" else None
 
 
 @dataclass

@@ -125,8 +125,8 @@ MOST_VALIDATED = 50_000
 """Queries that an epoch is validated on where nothing is said: more take long, and tell no more."""
 MOST_COMPARED, AUTO_NEGATIVES = 8_192, 2048
 """Of sampler=auto: items of a catalogue that is compared whole, and how many are drawn of a larger
-one beside the batch's own targets. On Amazon Beauty (12,101 items) that ranks as well in a third to
-a half of the time (recipes/TRIALS.md)."""
+one beside the batch's own targets. On Amazon Beauty (12,101 items) that ranks about as well, MIND
+in .4 of the time (recipes/TRIALS.md)."""
 MOST_UPDATED = 250_000
 """Trained items that optimizer auto updates at every step, at most. Steps of lazy_adam are faster
 from some 50,000 on (YoutubeDNN, width 128, auto's negatives of 100,000 items: 44 ms for adam's 61;

@@ -103,7 +103,7 @@ class RowProbe:
 
 def had_before(gather: HistoryGather, batch: TrainBatch, item: Tensor) -> Tensor:
     """Whether each row's user had an item before the row's event; item: catalogue rows [Q]."""
-    start = gather.known_before[gather.offsets[batch.user]].tolist()
+    start = gather.known_start[batch.user].tolist()
     stop, items = gather.known_before[batch.event].tolist(), gather.items.numpy()
     rows = zip(start, stop, item.tolist(), strict=True)
     return torch.tensor([bool((items[a:b] == wanted).any()) for a, b, wanted in rows])

@@ -36,7 +36,7 @@ from tests.benchmarks.threads import threads
 from tests.benchmarks.timing import interleave
 from tests.readme import write
 
-STEPS, PREPARATIONS = 10, 3
+STEPS, PREPARATIONS, THREAD_ROUNDS = 10, 3, 3
 SAMPLED = (
     "model=youtube_dnn",
     f"model.embed_dim={WIDTH}",
@@ -126,7 +126,7 @@ def in_process(curve: str, size: int) -> Point:
 
 def thread_points() -> list[Point]:
     """Wall time of a step on two threads against one, each in processes of its own."""
-    (found,) = [row for row in threads() if row.name.startswith("youtube_dnn/")]
+    (found,) = [row for row in threads(THREAD_ROUNDS) if row.name.startswith("youtube_dnn/")]
     one = found.seconds / found.ratio
     return [
         Point("threads", count, seconds, seconds / one, None)

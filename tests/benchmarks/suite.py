@@ -18,7 +18,7 @@ def benchmarks(*, ingest_rows: int = INGEST_ROWS) -> dict[str, Callable[[int], l
         "evaluation": stages.evaluation,
         "export": stages.export,
         "softmax": scale.softmax,
-        "threads": lambda _: threads(),
+        "threads": threads,
         "step": scale.catalogue_step,
         "ranking": scale.ranking,
         "ingest": partial(ingest.ingest, num_rows=ingest_rows),

@@ -247,7 +247,7 @@ def test_dssm_users_start_near_the_items_of_their_history(tiny: MatchData) -> No
         if name.endswith("mlp.layers.3.weight"):
             torch.nn.init.zeros_(values)
     gather = HistoryGather(tiny.interactions, tiny.encoded, max_len=MAX_LEN)
-    first = gather.known_before[gather.offsets[:-1]]
+    first = gather.known_start[:-1]
     one_item = gather.window(torch.arange(len(first)), first, torch.ones_like(first), event=None)
     best = (model.user_tower(one_item) @ item_vectors(model, tiny).T).argmax(dim=1)
     assert torch.equal(best, gather.items[first])

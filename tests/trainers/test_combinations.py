@@ -322,46 +322,26 @@ def test_the_softmax_over_a_draw_is_that_of_its_pairs(
 ) -> None:
     """One score a distinct item, against one a draw: the same loss, the same gradients."""
     model = make_model(name, tiny).eval()
-    towers = Towers(model)
     num = None if sampler == "in_batch" else 20  # of 12 items, so that some are drawn twice
-    objective = _objective(
+    drawn = _objective(
         tiny,
-        towers,
+        Towers(model),
         loss=LossOptions("softmax"),
         options=NegativeOptions(sampler, num, logq=logq, exclude=exclude),
         device=torch.device("cpu"),
         mask_seen=True,
     )
-    assert isinstance(objective, DrawnSoftmax)
-    pairs = SampledLoss(
-        towers,
-        objective.table,
-        objective.sampler,
-        loss=sampled_softmax,
-        shared=True,
-        logq=logq,
-        known=None,
-        taken=objective.taken,
-    )
-    loader = training_loader(
-        tiny,
-        model,
-        samples="windows" if name == "sasrec" else "auto",
-        batch_size=1000,
-        seed=0,
-    )
-    batch = next(loader.epoch(1))
+    assert isinstance(drawn, DrawnSoftmax)
+    pairs = SampledLoss(**vars(drawn), loss=sampled_softmax, shared=True, known=None)
+    samples = "windows" if name == "sasrec" else "auto"
+    batch = next(training_loader(tiny, model, samples=samples, batch_size=1000, seed=0).epoch(1))
+    learned = list(model.parameters())
     found = []
-    for loss in (objective, pairs):
-        model.zero_grad()
+    for loss in (drawn, pairs):
         value = loss(batch, torch.Generator().manual_seed(3))
-        value.backward()  # type: ignore[no-untyped-call]
-        grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-        found.append((value.detach(), grads))
-    assert_close(found[0][0], found[1][0])
-    assert found[0][1].keys() == found[1][1].keys()
-    for key, grad in found[0][1].items():
-        assert_close(grad, found[1][1][key], rtol=1e-4, atol=1e-5)
+        found.append([value.detach(), *torch.autograd.grad(value, learned, materialize_grads=True)])
+    for mine, theirs in zip(*found, strict=True):
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
 def own_items(data: MatchData, batch: TrainBatch, row: int, excluded: str) -> set[int]:

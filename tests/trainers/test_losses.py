@@ -57,6 +57,17 @@ def dense_softmax(
     return rows.mean() if weight is None else (rows * weight).sum() / weight.sum()
 
 
+def biases(target: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Of 11 items, of each row's target, and of both for every row, [Q, 11]."""
+    bias, own_bias = (
+        torch.randn(n, generator=generator, dtype=torch.float64) for n in (11, len(target))
+    )
+    bias[::3] = -torch.inf
+    every = bias.repeat(len(target), 1)
+    every[torch.arange(len(target)), target] = own_bias  # in place of its item's
+    return bias, own_bias, every
+
+
 @pytest.mark.parametrize("biased", [False, True])
 @pytest.mark.parametrize("some_excluded", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
@@ -89,13 +100,7 @@ def test_full_softmax_is_the_dense_one(
         stop = mask.sum(dim=1).cumsum(0)
         excluded = Excluded(stop - mask.sum(dim=1), stop, mask.nonzero()[:, 1])
         mask[torch.arange(7), target] = False  # a target stays, listed or not
-    bias, own_bias, every = None, None, None
-    if biased:
-        bias = torch.randn(11, generator=generator, dtype=torch.float64)
-        bias[::3] = -torch.inf
-        own_bias = torch.randn(7, generator=generator, dtype=torch.float64)
-        every = bias.repeat(7, 1)
-        every[torch.arange(7), target] = own_bias  # in place of its item's
+    bias, own_bias, every = biases(target, generator) if biased else (None, None, None)
     options = {"excluded": excluded, "bias": bias, "own_bias": own_bias, "weight": weight}
     grads, found = [], []
     for loss in (

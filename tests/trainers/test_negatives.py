@@ -164,8 +164,13 @@ def user_items(exclude: str) -> UserItems:
     items = torch.tensor([4, 1, 4, 2, 0, 3, 3, 0])
     before = torch.cat([torch.tensor([0]), (items != 1).cumsum(0)])
     padded = torch.cat([items[items != 1], torch.zeros(2, dtype=torch.int64)])
+    offsets = torch.tensor([0, 6, 8])
     gather = SimpleNamespace(
-        items=padded, known_before=before, offsets=torch.tensor([0, 6, 8]), padding_row=5
+        items=padded,
+        known_before=before,
+        known_start=before[offsets],
+        offsets=offsets,
+        padding_row=5,
     )
     none = np.zeros(0, dtype=np.int64)
     queries = [Queries(name, none, none, none) for name in ("valid", "test")]
