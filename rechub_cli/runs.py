@@ -20,11 +20,11 @@ from rechub_cli.config.schema import RunConfig
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.demo import DemoWorld
 from rechub_cli.data.feature_options import FeatureOptions
-from rechub_cli.data.sources import load_tables
 from rechub_cli.errors import ConfigError, DataError, RechubError
 from rechub_cli.fingerprint import fingerprint
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.registry import build_model, find_model
+from rechub_cli.sources import load_tables
 from rechub_cli.trainers.checkpoint import find_checkpoint, load_checkpoint
 from rechub_cli.trainers.device import choose_matmul
 

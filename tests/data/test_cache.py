@@ -260,7 +260,7 @@ def test_a_run_has_one_fingerprint_with_and_without(
 
 
 def test_the_split_is_no_part_of_what_is_kept(folder: Path) -> None:
-    from rechub_cli.data.sources import load_tables
+    from rechub_cli.sources import load_tables
 
     base = [w for w in words(folder, f"{folder}/kept") if not w.startswith(SPLITTING)]
     for method in ("leave_one_out", "time"):

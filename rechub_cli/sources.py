@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rechub_cli.config.data_schema import DataConfig, Filters, SideTableConfig, TableData
 from rechub_cli.data.amazon_beauty import read_amazon_beauty
 from rechub_cli.data.cache import Source, through_cache
 from rechub_cli.data.demo import DemoWorld, make_demo
@@ -17,9 +17,6 @@ from rechub_cli.data.ml_1m import read_ml_1m
 from rechub_cli.data.ml_100k import read_ml_100k
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.readers import ColumnNames, SideTable, read_table
-
-if TYPE_CHECKING:
-    from rechub_cli.config.data_schema import DataConfig, Filters, SideTableConfig, TableData
 
 
 @dataclass(frozen=True)
