@@ -119,7 +119,7 @@ class _WeightedRows(torch.autograd.Function):
         of_vectors = of_weights = None
         if ctx.needs_input_grad[0]:
             order, first = _places(index, len(vectors))
-            row = torch.from_numpy(order.numpy() // index.shape[1])  # .3 of the time of torch's
+            row = _quotients(order, index.shape[1])
             of_vectors = _bags(row, grad.contiguous(), values_at(weights.flatten(), order), first)
         if ctx.needs_input_grad[2]:
             with torch.enable_grad():
@@ -165,6 +165,12 @@ def _places(index: Tensor, count: int) -> tuple[Tensor, Tensor]:
         order = flat.argsort(stable=True)
     each = torch.bincount(flat, minlength=count)
     return order, each.cumsum(0) - each
+
+
+def _quotients(places: Tensor, by: int) -> Tensor:
+    if places.device.type != "cpu":
+        return places.div(by, rounding_mode="floor")
+    return torch.from_numpy(places.numpy() // by)  # a tenth to a third of the time
 
 
 def _bags(rows: Tensor, vectors: Tensor, weights: Tensor, first: Tensor | None = None) -> Tensor:

@@ -97,7 +97,7 @@ def training_loader(
         )
     data = readable(data, model)
     size = batch_rows(data, model, batch_size, samples)
-    first_events = learns_first_events(model)
+    first_events = model.reads_users  # who knows nothing before an event learns nothing from it
     loader: TrainLoader | WindowLoader
     if training_samples(data, model, samples) == "windows":
         loader = data.window_loader(batch_size=size, seed=seed, first_events=first_events)
@@ -110,12 +110,6 @@ def training_loader(
     if loader.weight is not None and not bool((loader.weight > 0).any()):
         raise DataError("the weight of every event is 0: nothing would be learned")
     return loader
-
-
-def learns_first_events(model: MatchingModel) -> bool:
-    """Whether targets without a history are trained on: a causal model knows nothing there but the
-    user's features, where it reads some."""
-    return not isinstance(model, CausalModel) or model.reads_users
 
 
 def readable(data: MatchData, model: MatchingModel) -> MatchData:
@@ -139,7 +133,7 @@ def batch_rows(
         return batch_size
     if training_samples(data, model, samples) == "prefixes":
         return PREFIXES if isinstance(model, CausalModel) else ROWS
-    loader = data.window_loader(batch_size=1, seed=0, first_events=learns_first_events(model))
+    loader = data.window_loader(batch_size=1, seed=0, first_events=model.reads_users)
     targets = min(max(loader.num_rows // EPOCH_STEPS, LEAST_TARGETS), WINDOW_TARGETS)
     windows = targets * len(loader) // max(loader.num_rows, 1)
     return min(max(windows, 1), MAX_WINDOWS)

@@ -342,7 +342,8 @@ MUTATIONS = (
     ),
     Mutation(
         "windows", "users without history are not trained", LOADING,
-        "or model.reads_users", "and model.reads_users", "tests/trainers/test_loading.py",
+        "first_events = model.reads_users", "first_events = False",
+        "tests/trainers/test_loading.py",
     ),
     Mutation(
         "windows", "cut alike at every epoch", "data/windows.py", "* (slack + 1)", "* 0",
@@ -472,7 +473,7 @@ MUTATIONS = (
     ),
     Mutation(
         "loading", "empty histories", LOADING,
-        "not isinstance(model, CausalModel) or model.reads_users", "True", LOADING_TEST,
+        "first_events = model.reads_users", "first_events = True", LOADING_TEST,
     ),
     Mutation(
         "loading", "long histories", LOADING, "sparse and data.mean_history <= SHORT", "sparse",

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 from torch.testing import assert_close
 
 from rechub_cli.commands.train import make_trainer
@@ -87,11 +88,27 @@ def test_a_prefix_and_its_place_in_a_window_are_the_same_sample(
     assert len(found["windows"][0]) == 12 * targets
 
 
-def test_other_models_learn_from_first_events_too(tiny: MatchData) -> None:
+@pytest.mark.parametrize(("profiles", "targets"), [(True, 7), (False, 6)])
+def test_other_models_learn_from_first_events_by_user_features(
+    profiles: bool, targets: int
+) -> None:
+    data = causal_data(users=12, events=9, profiles=profiles)
     loader = training_loader(
-        tiny, make_model("dssm", tiny), samples="auto", batch_size=1000, seed=0
+        data, make_model("dssm", data), samples="auto", batch_size=1000, seed=0
     )
-    assert loader.num_rows == 12 * 7
+    assert loader.num_rows == 12 * targets
+
+
+@pytest.mark.parametrize("name", ["dssm", "youtube_dnn", "mind", "comirec_dr", "comirec_sa"])
+def test_an_empty_history_of_nobody_has_a_gradient_like_any_other(name: str) -> None:
+    """Of a user's own rows: the vector is 0, by whose norm a gradient would be divided."""
+    data = causal_data(users=12, events=9, profiles=False)
+    model = make_model(name, data)
+    user = torch.tensor([0, 1])
+    batch = data.gather(user, data.gather.offsets[user])  # up to the user's first event
+    model.user_tower(batch).sum().backward()
+    steepest = max(float(p.grad.abs().max()) for p in model.parameters() if p.grad is not None)
+    assert 0 < steepest < 1e4
 
 
 @pytest.mark.parametrize("samples", ["windows", "prefixes"])

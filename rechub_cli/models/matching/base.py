@@ -20,6 +20,9 @@ from rechub_cli.layers.rows import ROW_STEP, in_steps
 
 SIMILARITIES = ("cosine", "dot")
 UserParams = MLPParams | dict[str, Any]
+LEAST_NORM = 1e-2
+"""What a shorter vector is divided by under cosine, in place of its norm. A user without a history
+has one of 0 until biases move, whose gradient would be divided by 0."""
 
 
 class MatchingModel(nn.Module):
@@ -54,6 +57,11 @@ class MatchingModel(nn.Module):
         check_known("similarity", similarity, SIMILARITIES)
         self.temperature = temperature
         self.similarity = similarity
+
+    @property
+    def reads_users(self) -> bool:
+        """Whether it has something to tell a user without history by."""
+        return bool(self.schema.profile)
 
     def queries(self, user_vectors: Tensor, positive: Tensor) -> Tensor:
         """What a row's candidates are scored by in training, by ``best_products``.
@@ -109,7 +117,9 @@ class Normalised(nn.Module):
         self.cosine = similarity == "cosine"
 
     def forward(self, vectors: Tensor) -> Tensor:
-        return nn.functional.normalize(vectors, dim=-1) if self.cosine else vectors
+        if not self.cosine:
+            return vectors
+        return nn.functional.normalize(vectors, dim=-1, eps=LEAST_NORM)
 
 
 class EncodedItemTower(nn.Module):

@@ -136,11 +136,6 @@ class CausalModel(MatchingModel):
         """The most recent items that it reads, and the longest training window."""
         return self.user_tower.max_len
 
-    @property
-    def reads_users(self) -> bool:
-        """Whether it has something to tell a user without history by."""
-        return self.user_tower.profile is not None
-
     def position_vectors(self, batch: Batch) -> Tensor:
         """The vectors of a window's positions, [B, L, D], or [B, 1 + L, D] where it reads_users:
         that of no history first. Behind the window's end they are undefined."""
