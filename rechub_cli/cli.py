@@ -9,6 +9,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -39,6 +40,8 @@ HOST_ERRORS = (
     errno.ENAMETOOLONG,
 )
 PLACES, DEFAULT_PLACE = ("hydra.run.dir=", "hydra.sweep.dir="), "runs/sweeps"
+STOP_AGAIN = 0.05
+"""Seconds after which a stop that came amid an import is tried again."""
 DONE, FAILED, USAGE, BUG, INTERRUPTED, TERMINATED = 0, 1, 2, 3, 130, 143
 
 
@@ -58,7 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"rechub {__version__}")
         return DONE
     choose_waiting(os.environ)
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is to be ignored
+        signal.signal(signal.SIGINT, _stop)
     folders: list[Path] = []
     standing = _standing(words)
     try:
@@ -160,13 +165,21 @@ def _complete(words: list[str]) -> int:
     return DONE
 
 
-def _terminate(_signal: int, _frame: FrameType | None) -> None:
-    raise Terminated
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Raise what ends the command, but not amid an import: a half imported torch may crash."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            again = (threading.get_ident(), number)  # to a main thread that may be asleep
+            later = threading.Timer(STOP_AGAIN, signal.pthread_kill, again)
+            later.daemon = True
+            return later.start()
+        frame = frame.f_back
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
 def _stopped(what: str, folders: list[Path], code: int) -> int:
     for run in folders[-1:]:
-        from rechub_cli.trainers.checkpoint import find_checkpoint
+        from rechub_cli.trainers.places import find_checkpoint
 
         kept = f"`rechub evaluate {shlex.quote(f'run={run}')}` reads its best epoch"
         some = find_checkpoint(run / "checkpoints" / "best") is not None

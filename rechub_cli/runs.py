@@ -25,8 +25,9 @@ from rechub_cli.fingerprint import fingerprint
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.registry import build_model, find_model
 from rechub_cli.sources import load_tables
-from rechub_cli.trainers.checkpoint import find_checkpoint, load_checkpoint
+from rechub_cli.trainers.checkpoint import load_checkpoint
 from rechub_cli.trainers.device import choose_matmul
+from rechub_cli.trainers.places import find_checkpoint
 
 CONFIG, OVERRIDES, METRICS, EPOCHS, MANIFEST = (
     "config.yaml",

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rechub_cli.errors import ConfigError, RechubError
+from rechub_cli.trainers.places import find_checkpoint
 from rechub_cli.trainers.reporter import EpochResult
 
 TENSORS, STATE = "model.safetensors", "state.json"
@@ -79,13 +80,6 @@ def save_checkpoint(folder: Path, model: nn.Module, state: dict[str, Any]) -> No
     os.replace(fresh, folder)
     _sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def find_checkpoint(folder: Path) -> Path | None:
-    """Where the checkpoint ``folder`` can be read; None where there is none."""
-    # A kill between the two renames of ``save_checkpoint`` leaves the old one aside.
-    aside = folder.with_name(f".{folder.name}.old")
-    return next((place for place in (folder, aside) if place.exists()), None)
 
 
 def load_checkpoint(folder: Path, model: nn.Module) -> dict[str, Any]:

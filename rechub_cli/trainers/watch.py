@@ -14,8 +14,8 @@ import torch
 from rechub_cli.errors import GateError
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.run_warning import RunWarning
-from rechub_cli.trainers.checkpoint import find_checkpoint
 from rechub_cli.trainers.gradients import GradientNorms
+from rechub_cli.trainers.places import find_checkpoint
 from rechub_cli.trainers.probes import Probe, undisturbed
 from rechub_cli.trainers.reporter import Reporter
 from rechub_cli.trainers.sanity import (

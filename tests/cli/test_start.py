@@ -27,6 +27,22 @@ from rechub_cli.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 
+STOPPED_AMID_AN_IMPORT = """
+import os, sys, time
+from rechub_cli.commands import start
+sent = int(sys.argv.pop())
+root, schema, _ = start.COMMANDS["train"]
+with open("half.py", "w") as file:
+    file.write(f"import os; os.kill(os.getpid(), {sent}); print('whole', flush=True)")
+sys.path.insert(0, ".")
+def stopped(config, run_dir, origin):
+    import half
+    time.sleep(60)
+start.COMMANDS["train"] = (root, schema, stopped)
+from rechub_cli.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
 
 @pytest.mark.parametrize("name", rechub_cli.__all__)
 def test_every_exported_name_is_there(name: str) -> None:
@@ -120,3 +136,16 @@ def test_a_stopped_command_says_so_in_one_line(
     assert done.stderr.splitlines()[-1] == word + text.format(run=found[0] if found else "")
     assert len(found) == ("best" in text)
     assert found or list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")],
+)
+def test_an_import_under_way_is_finished_first(
+    sent: int, code: int, word: str, tmp_path: Path
+) -> None:
+    """A torch that is imported half ends the process with a segmentation fault."""
+    done = python("-c", STOPPED_AMID_AN_IMPORT, "train", str(int(sent)), cwd=tmp_path, code=code)
+    assert done.stdout.splitlines()[-1] == "whole"
+    assert done.stderr.splitlines()[-1] == f"{word}: no epoch was finished"
