@@ -16,7 +16,13 @@ from rechub_cli.commands.choices import choices, chosen_optimizer, print_choices
 from rechub_cli.commands.printout import print_data
 from rechub_cli.commands.train import make_trainer
 from rechub_cli.config.schema import RunConfig, TowersExport
-from rechub_cli.cost.memory import memory_limit, peak_bytes, state_factor, weight_bytes
+from rechub_cli.cost.memory import (
+    memory_limit,
+    peak_bytes,
+    smaller_weights,
+    state_factor,
+    weight_bytes,
+)
 from rechub_cli.cost.steps import (
     SECONDS,
     STEPS,
@@ -89,22 +95,26 @@ def run(config: RunConfig, scratch: Path) -> None:
 def check_tables(config: RunConfig, data: MatchData, device: torch.device) -> None:
     """Refuse weights that cannot be trained here before they are made."""
     with torch.device("meta"):
-        weights = weight_bytes(make_model(config, data))
+        model = make_model(config, data)
+    weights = weight_bytes(model)
     params = chosen_optimizer(data, config.trainer, device)
     copies = 2 if params["name"] in LAZY else 3  # the weights, the best epoch's, the gradient
     factor = copies + state_factor(params)
     room = memory_limit(device) - (0 if device.type == "cuda" else peak_bytes())
     if factor * weights <= room:
         return
-    width = config.model.embed_dim
-    while width > 1 and factor * weights * width / config.model.embed_dim > room:
-        width //= 2
     raise GateError(
         f"the run would not fit: weights of {_size(weights)}, with gradients, {params['name']}'s "
         f"state and the best epoch's copy {_size(factor * weights)}, and {_size(room)} are left. "
-        f"About model.embed_dim={width} would fit; "
-        "a higher features.min_count keeps fewer ids"
+        + smaller_weights(model, room / factor, width=config.model.embed_dim, hidden=hidden(config))
     )
+
+
+def hidden(config: RunConfig) -> set[int]:
+    """Widths of layers that do not follow the vectors'."""
+    given = config.model.model_dump()
+    towers = [given[key]["dims"] for key in ("user_params", "item_params") if key in given]
+    return {*(n for dims in towers for n in dims[:-1]), *filter(None, [given.get("hidden_dim")])}
 
 
 def check_batch(
@@ -112,12 +122,13 @@ def check_batch(
 ) -> None:
     """Refuse a batch that cannot be held, judged by a small part of one."""
     size = batch_rows(data, model, config.trainer.batch_size, config.trainer.samples)
+    size = min(size, int(data.train_counts.sum()))
     if size < PROBE:
         return
     probe = step_cost(config, model, data, batch_size=size // PROBE, steps=1, seconds=0.0)
     room = memory_limit(device) - probe.state
     room -= torch.cuda.memory_allocated(device) if device.type == "cuda" else peak_bytes()
-    rows = min(size, probe.steps_per_epoch * (size // PROBE))  # the data may have fewer
+    rows = min(size, probe.steps_per_epoch * (size // PROBE))  # of windows there are fewer yet
     needed = probe.activations * rows / (size // PROBE)
     if needed <= room:
         return

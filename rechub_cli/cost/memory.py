@@ -18,12 +18,35 @@ CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
+FOLLOWS = 16
+"""A hidden layer of more widths of the vectors is what makes a model large."""
 
 
 def weight_bytes(model: nn.Module) -> int:
     """Bytes of parameters and buffers, each once."""
     tensors = {id(t): t for t in (*model.parameters(), *model.buffers())}
     return sum(t.numel() * t.element_size() for t in tensors.values())
+
+
+def smaller_weights(model: nn.Module, room: float, *, width: int, hidden: set[int]) -> str:
+    """Which setting would bring the weights to ``room`` bytes.
+
+    width: the vectors', which sides of a layer follow. hidden: widths of layers that do not.
+    """
+    tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+    name, largest = max(model.named_parameters(), key=lambda named: named[1].numel())
+    if id(largest) not in tables and any(s > FOLLOWS * width for s in {*largest.shape} & hidden):
+        shape = " x ".join(f"{size:,}" for size in largest.shape)
+        return f"The largest is {name}, {shape}: lower what makes it so wide (dims, hidden_dim)"
+    growth = [
+        (p.nbytes, 1 if id(p) in tables else sum(s >= width and s not in hidden for s in p.shape))
+        for p in model.parameters()
+    ]
+    fits = width
+    while fits > 1 and sum(size * (fits / width) ** power for size, power in growth) > room:
+        fits //= 2
+    hint = "; a higher features.min_count keeps fewer ids" if id(largest) in tables else ""
+    return f"About model.embed_dim={fits} would fit{hint}"
 
 
 def state_factor(optimizer_params: Mapping[str, Any]) -> float:
@@ -43,7 +66,7 @@ def peak_bytes(device: torch.device | None = None) -> int:
 
 
 def memory_limit(device: torch.device) -> int:
-    """Bytes that a run may take: the GPU's, or the machine's within the process's own limits."""
+    """Bytes that a run may take: the GPU's, or the machine's, or its control group's."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]

@@ -149,6 +149,39 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_made(
     estimate.check_tables(fits, data, estimate.pick_device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("words", "advice"),
+    [
+        (["model.embed_dim=1000000"], r"About model.embed_dim=(15625|7812) would fit$"),
+        (["model.user_params.dims=[9000000,128]"], r"layers.0.weight, 9,000,000 x \d+: lower what"),
+    ],
+)
+def test_the_setting_that_makes_weights_large_is_named(
+    words: list[str], advice: str, config: MakeConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layers between vectors grow with the square of their width."""
+    limit_left(monkeypatch, 2**34)
+    made = config("model=youtube_dnn", *words)
+    with pytest.raises(GateError, match=advice):
+        estimate.check_tables(made, load_data(made)[0], estimate.pick_device("cpu"))
+
+
+def test_a_batch_beyond_the_data_is_tried_as_what_it_would_be(
+    config: MakeConfig, demo: MatchData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def spy(*words: object, batch_size: int, **options: object) -> None:
+        seen.append(batch_size)
+        raise GateError("enough")
+
+    monkeypatch.setattr(estimate, "step_cost", spy)
+    made = config("model=dssm", "trainer.batch_size=200000000")
+    with pytest.raises(GateError, match="enough"):
+        estimate.check_batch(made, make_model(made, demo), demo, estimate.pick_device("cpu"))
+    assert seen == [int(demo.train_counts.sum()) // estimate.PROBE]
+
+
 def test_a_batch_that_does_not_fit_is_refused_before_it_is_tried(
     config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
