@@ -39,6 +39,8 @@ HOST_ERRORS = (
     errno.EEXIST,
     errno.ENAMETOOLONG,
 )
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory")
+"""Of torch's RuntimeErrors, on a CPU and a GPU."""
 PLACES, DEFAULT_PLACE = ("hydra.run.dir=", "hydra.sweep.dir="), "runs/sweeps"
 STOP_AGAIN = 0.05
 """Seconds after which a stop that came amid an import is tried again."""
@@ -193,6 +195,13 @@ def _unforeseen(error: Exception, run_dir: Path | None = None) -> int:
     folder or the temporary one."""
     if isinstance(error, OSError) and error.errno in HOST_ERRORS:
         print(f"error: {error.strerror}: {error.filename or 'no file named'}", file=sys.stderr)
+        return USAGE
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
+        print(
+            "error: the memory ran out: lower trainer.batch_size or model.embed_dim; `rechub "
+            "estimate` with the same words says what fits",
+            file=sys.stderr,
+        )
         return USAGE
     folder = run_dir if run_dir and run_dir.is_dir() else Path(tempfile.gettempdir())
     log = folder / f"rechub-error-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"

@@ -19,6 +19,8 @@ from rechub_cli.data.dataset import HELD_OUT, MatchData
 from rechub_cli.evaluation.unseen import seen_targets
 from rechub_cli.run_warning import RunWarning
 
+LONG_RANKING = 10**8
+"""Scores whose ranking takes seconds."""
 MANY_SEEN = 0.01
 """From this share of test targets on that their users have seen, a run says so."""
 
@@ -54,6 +56,16 @@ def print_data(console: Console, data: MatchData, *, mask_seen: bool) -> None:
 
 def _share(part: int, whole: int) -> str:
     return f"{part:,} of {whole:,} ({part / max(whole, 1):.1%})"
+
+
+def print_ranking(console: Console, data: MatchData) -> None:
+    """Say that a long ranking follows, of which nothing else is seen."""
+    queries, items = (sum(len(data.queries(name)) for name in HELD_OUT), len(data.catalogue))
+    if queries * items >= LONG_RANKING:
+        console.print(
+            f"ranking {items:,} items for {queries:,} queries, by the model, then by popularity "
+            "and sequential rules"
+        )
 
 
 def print_result(

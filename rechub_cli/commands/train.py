@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from rechub_cli.commands.choices import choices, print_choices
-from rechub_cli.commands.printout import print_data, print_files, print_result
+from rechub_cli.commands.printout import print_data, print_files, print_ranking, print_result
 from rechub_cli.commands.tables import shown_cut_off
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.cost.memory import peak_bytes
@@ -71,6 +71,7 @@ def run(
     print_choices(console, data, config.trainer, chosen)
     trainer, epochs = fit(config, model, data, run_dir)
     seconds = time.perf_counter() - started
+    print_ranking(console, data)
     metrics = measure(config, trainer, data, world)
     write_json(run_dir / METRICS, metrics)
     verdict = (
@@ -92,6 +93,8 @@ def run(
     print_result(console, config, metrics, files, warnings)
     if verdict is not None and not verdict.shortfall():
         console.print(str(verdict))
+    if isinstance(config.export, TowersExport):
+        console.print("writing the towers, and holding them against the model")
     manifest["parity"], towers = export(
         config, model, data, run_dir / "export", marks=manifest["fingerprint"]
     )

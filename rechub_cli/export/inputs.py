@@ -35,8 +35,9 @@ from rechub_cli.models.matching.base import MatchingModel
 INPUTS, VOCABULARY = "inputs.json", "vocabulary.parquet"
 
 
-def write_inputs(model: MatchingModel, data: MatchData, folder: Path) -> None:
+def write_inputs(model: MatchingModel, data: MatchData, folder: Path | str) -> None:
     """Write both files into ``folder``."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     content: dict[str, Any] = {"padding": PADDING, "unknown": OOV, "furthest": FURTHEST}
     content["max_len"] = data.options.max_len

@@ -19,7 +19,7 @@ class Dropout(nn.Module):
         super().__init__()
         check({"dropout": p}, share_rule("dropout", p))
         self.p = p
-        self.threshold = round(p * 65536)
+        self.threshold = min(max(round(p * 65536), 1), 65535)
 
     @property
     def active(self) -> bool:

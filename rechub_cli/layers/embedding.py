@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from rechub_cli.errors import RechubError
 from rechub_cli.features import DenseFeature, Feature, SequenceFeature, TableFeature
-from rechub_cli.layers.rows import pooled_rows
+from rechub_cli.layers.rows import is_traced, pooled_rows
 
 Batch = Mapping[str, Tensor]
 DOT, MODULE_NAMES = "\N{ONE DOT LEADER}", frozenset(dir(nn.ModuleDict()))
@@ -78,7 +78,14 @@ def lengths_of(batch: Batch, feature: SequenceFeature, name: str | None = None) 
         raise RechubError(
             f"the batch lacks {name}_length: give the lengths, or declare padding_idx in {name}"
         )
-    return (read(batch, name) != feature.padding_idx).sum(-1)
+    real = read(batch, name) != feature.padding_idx
+    lengths = real.sum(-1)
+    if not is_traced() and not bool((real == length_mask(lengths, real.shape[-1])).all()):
+        raise RechubError(
+            f"{name}: padding ({feature.padding_idx}) stands before ids in the batch, and "
+            f"sequences are padded on the right: move it behind them, or give {name}_length"
+        )
+    return lengths
 
 
 class EmbeddingTables(nn.Module):
@@ -113,13 +120,18 @@ class EmbeddingTables(nn.Module):
         return found
 
     def pooled(self, feature: SequenceFeature, ids: Tensor, lengths: Tensor) -> Tensor:
-        """Mean or sum over the last axis of right-padded ids [..., G] -> [..., D]; of none, 0."""
+        """Mean or sum over the last axis of right-padded ids [..., G] -> [..., D]; of none, 0.
+
+        The padding's id is none.
+        """
         mask = length_mask(lengths, ids.shape[-1])  # [..., G]
+        if feature.padding_idx is not None:
+            mask = mask & (ids != feature.padding_idx)
         if torch.onnx.is_in_onnx_export():  # which knows no bags
             total = (self.lookup(feature, ids) * mask.unsqueeze(-1)).sum(-2)
             if feature.pooling == "sum":
                 return total
-            return total / lengths.clamp(min=1).unsqueeze(-1)
+            return total / mask.sum(-1).clamp(min=1).unsqueeze(-1)
         # A quarter of the time: the looked up [..., G, D] are never made.
         table, count = self.tables[module_key(feature.table)], mask.sum(-1).flatten()
         assert isinstance(table, nn.Embedding)

@@ -64,7 +64,8 @@ def diagnose(arguments: Arguments, *, root: str, schema: type[Node]) -> ConfigEr
         composed = _compose(root, good)
         if isinstance(composed, Exception):
             return ConfigError(f"--config-name {root}: {_first_line(composed)}")
-        for override in arguments.overrides:
+        # A group's choice says which keys there are, wherever it stands among the words.
+        for override in sorted(arguments.overrides, key=lambda word: not _chooses(word)):
             points = _points(override)
             if points != [override] and not arguments.sweep:
                 issues.append(_several(override))
@@ -86,6 +87,10 @@ def diagnose(arguments: Arguments, *, root: str, schema: type[Node]) -> ConfigEr
     except ConfigError as error:
         found = [Issue(*str(error).split(": ", 1))]
     return report([*issues, *(issue for issue in found if issue.key not in named)])
+
+
+def _chooses(override: str) -> bool:
+    return override.partition("=")[0].lstrip("+~") in SELECTABLE
 
 
 def _compose(root: str, overrides: list[str]) -> DictConfig | Exception:

@@ -62,17 +62,19 @@ def save_epoch(folder: Path | None, name: str, model: nn.Module, result: EpochRe
 def save_checkpoint(folder: Path, model: nn.Module, state: dict[str, Any]) -> None:
     """Write ``folder`` whole: a reader sees the old checkpoint or the new one.
 
-    state: plain data beside the tensors (epoch, step, metrics).
+    state: plain data beside the tensors (epoch, step, metrics). Raises RechubError where there is
+    no room for it, or no right to write.
     """
     fresh, old = (folder.with_name(f".{folder.name}.{suffix}") for suffix in ("new", "old"))
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    save_file(model_tensors(model), fresh / TENSORS)
-    (fresh / STATE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n")
-    shutil.copymode(fresh / STATE, fresh / TENSORS)  # its own lets the owner alone read it
-    for name in (TENSORS, STATE):
-        _sync(fresh / name)
-    _sync(fresh)
+    try:
+        _write(fresh, model, state)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise RechubError(
+            f"the checkpoint {folder} was not written: {error}. Make room, or choose another "
+            "hydra.run.dir; what was there before is as it was"
+        ) from None
     if folder.exists():
         # Only now may an older one aside go: a killed writer can have left nothing else.
         shutil.rmtree(old, ignore_errors=True)
@@ -80,6 +82,16 @@ def save_checkpoint(folder: Path, model: nn.Module, state: dict[str, Any]) -> No
     os.replace(fresh, folder)
     _sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(fresh: Path, model: nn.Module, state: dict[str, Any]) -> None:
+    fresh.mkdir(parents=True)
+    save_file(model_tensors(model), fresh / TENSORS)
+    (fresh / STATE).write_text(json.dumps(state, indent=1, sort_keys=True) + "\n")
+    shutil.copymode(fresh / STATE, fresh / TENSORS)  # its own lets the owner alone read it
+    for name in (TENSORS, STATE):
+        _sync(fresh / name)
+    _sync(fresh)
 
 
 def load_checkpoint(folder: Path, model: nn.Module) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import ctypes
 import platform
 
 import torch
+from torch import nn
 
 from rechub_cli.checks import check, check_known
 from rechub_cli.errors import ConfigError
@@ -37,6 +38,16 @@ def pick_device(name: str, options: StepOptions = FP32) -> torch.device:
         compile_rule(options.compile, kind),
     )
     return torch.device(kind)
+
+
+def check_fp32(model: nn.Module) -> None:
+    """Raise ConfigError for a model whose weights are of another precision."""
+    for name, weight in model.named_parameters():
+        if weight.dtype != torch.float32:
+            raise ConfigError(
+                f"model: {name} is of {str(weight.dtype).removeprefix('torch.')}; needed: float32 "
+                "(model.float(); precision='bf16' trains in half of it)"
+            )
 
 
 def has_amx() -> bool | None:

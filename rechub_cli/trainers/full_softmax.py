@@ -202,6 +202,7 @@ class _ChunkedSoftmax(torch.autograd.Function):
         return loss
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor | None, ...]:
         grad_queries, grad_items = ctx.saved_tensors
         return grad_queries * grad[0], grad_items * grad[0], *(6 * [None])

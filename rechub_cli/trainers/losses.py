@@ -75,7 +75,8 @@ def logq_scores(
 
 def corrected(scores: Tensor, expected_count: Tensor) -> Tensor:
     """logQ: score - log(expected count of the candidate among the candidates)."""
-    return scores - expected_count.log()
+    least = torch.finfo(expected_count.dtype).tiny  # the log of a share that is no number is none
+    return scores - expected_count.clamp(min=least).log()
 
 
 def bpr(

@@ -19,7 +19,7 @@ from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.run_warning import RunWarning
 from rechub_cli.trainers.checkpoint import check_unused, load_tensors, model_tensors, save_epoch
 from rechub_cli.trainers.course import Course, best_so_far
-from rechub_cli.trainers.device import choose_matmul, pick_device
+from rechub_cli.trainers.device import check_fp32, choose_matmul, pick_device
 from rechub_cli.trainers.loading import check_own_batches, check_read_alike, check_samples
 from rechub_cli.trainers.options import (
     DEFAULT_LOSS,
@@ -101,6 +101,7 @@ class MatchTrainer:
         self.top_k = tuple(top_k)
         check_measured(monitor, self.top_k)
         check_samples(model, samples)
+        check_fp32(model)
         self.loss = loss or DEFAULT_LOSS[self.mode]
         self.negative_options = negatives or DEFAULT_NEGATIVES[self.mode]
         check_together(self.mode, self.loss, self.negative_options)

@@ -55,6 +55,12 @@ class RowObjective:
                 "too: make it a dict of all columns of the negatives, each [Q, N]"
             )
         shape = read(columns, item_id).shape
+        for name, values in columns.items():
+            if values.shape[:2] != shape or len(values) != len(own):
+                raise RechubError(
+                    f"{NEGATIVES_KEY}.{name} has shape {list(values.shape)}; needed: "
+                    f"[{len(own)}, N], N negatives a row, as many in every column"
+                )
         flat = {name: t.flatten(0, 1) for name, t in columns.items()}
         vectors = self.towers.items(flat)
         return vectors.view(*shape, -1), columns[item_id] == own
@@ -66,6 +72,11 @@ class RowObjective:
                 f"the labels have shape {list(label.shape)}; needed: [{rows}], one a row"
             )
         for feature in self.towers.model.schema.by_name.values():
+            if len(read(features, feature.name)) != rows:
+                raise RechubError(
+                    f"{feature.name} has {len(features[feature.name])} rows in a batch of {rows}; "
+                    "needed: one value a row"
+                )
             if isinstance(feature, DenseFeature):
                 _check_finite(feature.name, read(features, feature.name))
         if self.mode == "pointwise":

@@ -186,6 +186,13 @@ def test_a_bug_names_its_log_and_exits_3(tmp_path: Path) -> None:
     assert "ZeroDivisionError" in log.read_text()
 
 
+def test_memory_that_runs_out_is_no_bug(tmp_path: Path) -> None:
+    broken = BROKEN.replace('ZeroDivisionError("oh")', 'RuntimeError("can\'t allocate memory")')
+    done = python("-c", broken, "check", cwd=tmp_path, code=2, env={"TMPDIR": str(tmp_path)})
+    assert done.stderr.splitlines()[-1].startswith("error: the memory ran out: lower")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bug_in_a_sweep_is_logged_in_its_point(tmp_path: Path) -> None:
     done = python("-c", BROKEN, "train", "-m", "seed=0,1", cwd=tmp_path, code=1)
     logs = sorted(tmp_path.glob("runs/sweeps/*/[01]/rechub-error-*.log"))

@@ -20,7 +20,8 @@ from rechub_cli.config.resolve import load_config, resolve, to_yaml
 from rechub_cli.config.schema import RunConfig
 from rechub_cli.errors import ConfigError
 from rechub_cli.runs import split_options
-from rechub_cli.shell.diagnose import plain
+from rechub_cli.shell.arguments import parse
+from rechub_cli.shell.diagnose import diagnose, plain
 
 OPTIONS = [
     (group, file.stem) for group in GROUPS for file in sorted((conf_dir() / group).glob("*.yaml"))
@@ -351,3 +352,16 @@ def test_a_lazy_optimizer_refuses_what_reaches_every_row() -> None:
     assert "weight_decay" in found[0]
     found = problems("trainer.optimizer_params.name=rowwise_adagrad", "trainer.clip_norm=1.0")
     assert ["clip_norm" in line or "sampler" in line for line in found] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["model.num_heads=1,2", "model=sasrec"],
+        ["data.path=a,b", "data=table"],
+        ["data.path=a,b", "data=ml_1m,ml_100k"],
+    ],
+)
+def test_a_swept_key_may_stand_before_the_group_that_has_it(words: list[str]) -> None:
+    own = [*words, "data.columns.user=u", "data.columns.item=i"] if "data=table" in words else words
+    assert diagnose(parse(["-m", *own]), root="train", schema=RunConfig) is None

@@ -208,6 +208,8 @@ def test_few_queries_and_short_histories_are_no_alarm(tiny: MatchData) -> None:
     lengths = torch.tensor([0, 1, 3, 4, 50])
     several = {n: make_model(n, tiny).several_interests(lengths).tolist() for n in MULTI}
     assert several.pop("mind") == [False, False, False, True, True]
+    short = make_model("mind", tiny, max_len=3)
+    assert short.several_interests(lengths).tolist() == 5 * [False]
     assert set(map(tuple, several.values())) == {(False, True, True, True, True)}
     found = report(make_model("mind", tiny), tiny)
     assert found is not None and found["queries_due"] == 12

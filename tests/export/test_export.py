@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.errors import ConfigError, GateError, RechubError
@@ -239,3 +240,20 @@ def test_a_kill_between_the_renames_leaves_a_checkpoint(
     assert load_checkpoint(tmp_path / "last", model) == {"epoch": 1}
     save_checkpoint(tmp_path / "last", model, {"epoch": 3})
     assert load_checkpoint(tmp_path / "last", model) == {"epoch": 3}
+
+
+def test_a_full_disk_leaves_the_checkpoint_that_was_there(
+    tiny: MatchData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model("dssm", tiny)
+    save_checkpoint(tmp_path / "last", model, {"epoch": 1})
+
+    def full(tensors: object, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("rechub_cli.trainers.checkpoint.save_file", full)
+    with pytest.raises(RechubError, match="last was not written: .*No space left.*Make room"):
+        save_checkpoint(tmp_path / "last", model, {"epoch": 2})
+    assert [file.name for file in tmp_path.iterdir()] == ["last"]
+    assert load_checkpoint(tmp_path / "last", model) == {"epoch": 1}

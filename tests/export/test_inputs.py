@@ -95,7 +95,7 @@ def as_lists(tensor: torch.Tensor, length: torch.Tensor | None = None) -> list[A
 
 @pytest.mark.parametrize("side", ["user", "item"])
 def test_side_columns(side: str, data: MatchData, model: MatchingModel, tmp_path: Path) -> None:
-    write_inputs(model, data, tmp_path)
+    write_inputs(model, data, str(tmp_path))
     encoding = Encoding(tmp_path)
     raw, encoded = raw_data(), data.encoded
     table, own, tensors = (

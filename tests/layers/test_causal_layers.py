@@ -275,3 +275,9 @@ def test_the_item_that_is_added_is_what_dropout_left_of_it() -> None:
     out = layer(torch.ones(64, 5, 4), torch.full((64,), 5))
     assert out.unique().tolist() == [0.0, 2.0]
     assert layer.eval()(torch.ones(1, 5, 4), torch.tensor([5])).unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize(("p", "share"), [(0.999999, 65535), (1e-7, 1)])
+def test_a_share_near_an_end_of_its_range_is_rounded_to_the_next(p: float, share: int) -> None:
+    assert Dropout(p).threshold == share
+    assert bool(Dropout(p)(torch.ones(10_000)).isfinite().all())

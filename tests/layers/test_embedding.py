@@ -8,7 +8,13 @@ from torch import Tensor
 
 from rechub_cli.errors import RechubError
 from rechub_cli.features import DenseFeature, HistoryColumn, SequenceFeature, SparseFeature
-from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables, ItemEncoder
+from rechub_cli.layers.embedding import (
+    Batch,
+    ConcatEncoder,
+    EmbeddingTables,
+    ItemEncoder,
+    lengths_of,
+)
 from rechub_cli.layers.history import HISTORY_INDEX, ColumnEncoder, HistoryEncoder
 
 IDS = torch.tensor([[[3, 1, 1], [2, 0, 0]], [[0, 0, 0], [4, 4, 9]]])  # 9 stands behind the length
@@ -115,3 +121,25 @@ def test_integers_of_any_width_are_ids(kind: torch.dtype) -> None:
     made = ConcatEncoder(EmbeddingTables(MIXED), MIXED)
     narrow = {name: t if t.is_floating_point() else t.to(kind) for name, t in ROWS.items()}
     assert torch.equal(made(narrow), made(ROWS))
+
+
+def test_padding_before_ids_is_refused_where_lengths_follow_from_it() -> None:
+    """The first places would be read, as many as there are ids."""
+    feature, _ = tables("mean")
+    assert lengths_of({"genres": torch.tensor([[3, 1, 0], [0, 0, 0]])}, feature).tolist() == [2, 0]
+    for wrong in ([0, 3, 1], [3, 0, 1]):
+        with pytest.raises(RechubError, match="genres: padding .0. stands before ids"):
+            lengths_of({"genres": torch.tensor([[3, 1, 0], wrong])}, feature)
+    given = {"genres": torch.tensor([[0, 3, 1]]), "genres_length": torch.tensor([3])}
+    assert lengths_of(given, feature).tolist() == [3]
+
+
+@pytest.mark.parametrize("pooling", ["sum", "mean"])
+def test_the_padding_within_a_length_is_no_value(pooling: str) -> None:
+    feature, made = tables(pooling)
+    found = made.pooled(feature, torch.tensor([[3, 0, 1]]), torch.tensor([3]))
+    expected = made.pooled(feature, torch.tensor([[3, 1, 0]]), torch.tensor([2]))
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    (table,) = made.parameters()
+    assert table.grad is not None and float(table.grad[0].abs().max()) == 0.0

@@ -322,3 +322,17 @@ def test_a_batch_of_no_weight_costs_nothing(loss: Callable[..., Tensor]) -> None
 def test_logq_by_hand() -> None:
     found = corrected(torch.tensor([1.0, 2.0]), torch.tensor([1.0, math.e]))
     assert_close(found, torch.tensor([1.0, 1.0]))
+
+
+def test_a_share_too_small_for_a_number_has_a_logarithm() -> None:
+    found = corrected(torch.zeros(2), torch.tensor([0.0, 1.0]))
+    assert bool(found.isfinite().all()) and found[0] > 80
+
+
+def test_a_second_gradient_of_the_softmax_is_refused() -> None:
+    queries, items = torch.randn(3, 4, requires_grad=True), torch.randn(5, 4)
+    scale = torch.ones((), requires_grad=True)
+    loss = full_softmax(queries, items, torch.tensor([0, 1, 2]), temperature=1.0) * scale
+    (first,) = torch.autograd.grad(loss, queries, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        (first.sum() + queries.square().sum()).backward()

@@ -123,6 +123,29 @@ def test_given_negatives_replace_the_other_rows(as_dict: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("shapes", "named"),
+    [
+        (((4, 3), (4, 2)), "category has shape .4, 2."),
+        (((5, 3), (5, 3)), "item_id has shape .5, 3."),
+    ],
+)
+def test_negatives_of_another_shape_are_named(
+    shapes: tuple[tuple[int, int], tuple[int, int]], named: str
+) -> None:
+    batch, label = next(iter(DataLoader(rows(1.0), batch_size=4)))
+    columns = zip(("item_id", "category"), shapes, strict=True)
+    batch["neg_items"] = {name: torch.zeros(shape, dtype=torch.int64) for name, shape in columns}
+    with pytest.raises(RechubError, match=f"neg_items.{named}; needed: .4, N."):
+        MatchTrainer(quick_model(), 1, n_epoch=1).fit([(batch, label)])
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_weights_of_another_precision_are_refused(kind: torch.dtype) -> None:
+    with pytest.raises(ConfigError, match=f"{str(kind).removeprefix('torch.')}; needed: float32"):
+        MatchTrainer(quick_model().to(kind), 1, n_epoch=1)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda f, y: ({k: v for k, v in f.items() if k != "age"}, y), "lacks the feature 'age'"),
@@ -141,6 +164,10 @@ def test_given_negatives_replace_the_other_rows(as_dict: bool) -> None:
         (lambda f, y: ({"age": f["age"]}, y), "the batch lacks the feature 'item_id'; it has"),
         (lambda f, y: ({**f, "neg_items": f["item_id"]}, y), "neg_items, which mode 0 .pointwise"),
         (lambda f, y: ({**f, "item_id": f["item_id"].view(-1, 1)}, y), r"item_id: .* \[8, 1\]"),
+        (
+            lambda f, y: ({**f, "user_id": f["user_id"][:7]}, y),
+            "user_id has 7 rows in a batch of 8",
+        ),
     ],
 )
 def test_wrong_rows_are_named(change: object, message: str) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from rechub_cli.errors import RechubError
+from rechub_cli.errors import ConfigError
 from rechub_cli.features import Feature, FeatureSchema
 from rechub_cli.layers.embedding import Batch, ConcatEncoder, EmbeddingTables
 from rechub_cli.layers.history import ColumnEncoder, HistoryPooling, history_lengths
@@ -100,11 +100,11 @@ class DSSM(MatchingModel):
             user_features, item_features, temperature=temperature, similarity=similarity
         )
         if not user_features:
-            raise RechubError("DSSM needs at least one user feature")
+            raise ConfigError("DSSM needs at least one user feature")
         user_mlp = MLPParams.parse(user_params, name="user_params")
         item_mlp = MLPParams.parse(item_params, name="item_params")
         if user_mlp.dims[-1] != item_mlp.dims[-1]:
-            raise RechubError(
+            raise ConfigError(
                 f"user_params.dims={list(user_mlp.dims)} and item_params.dims="
                 f"{list(item_mlp.dims)} must end in one width"
             )

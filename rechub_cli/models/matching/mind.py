@@ -72,6 +72,7 @@ class MIND(MultiInterestModel):
                 agreement=agreement,
             ),
         )
+        self.max_len = max_len
 
     def several_interests(self, lengths: Tensor) -> Tensor:
-        return interest_counts(lengths, 2) > 1
+        return interest_counts(lengths.clamp(max=self.max_len), 2) > 1
