@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -12,6 +13,7 @@ from rechub_cli.data.batches import HistoryGather, replace_by_oov
 from rechub_cli.data.dataset import MatchData, SplitOptions, prepare
 from rechub_cli.data.feature_options import FeatureOptions
 from rechub_cli.data.filters import FilterOptions
+from rechub_cli.data.kinds import guess_kind
 from rechub_cli.data.raw import RawData
 from rechub_cli.data.scaling import FURTHEST
 from rechub_cli.data.vocabulary import OOV, Vocabulary
@@ -326,3 +328,19 @@ def test_schema_survives_json_and_checks_itself() -> None:
         FeatureSchema([SequenceFeature("tags", 5)], [SparseFeature("tags_length", 5)])
     with pytest.raises(RechubError, match="'item_vector', which is a name of ours"):
         FeatureSchema([SparseFeature("item_vector", 5)], [SparseFeature("x", 5)])
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (["1.5", "2", "3.25", "4", "5", "free"], True),
+        (["1", "2", "3", "4", "5", "free"], False),  # whole numbers are categories anyway
+        (["1.5", "free", "gone", "2", "3", "4"], False),  # a third is too much for a slip
+        (["a", "b", "c", "d", "e", "f"], False),
+    ],
+)
+def test_a_slip_that_makes_categories_of_numbers_is_told(values: list[str], told: bool) -> None:
+    notes: list[str] = []
+    assert guess_kind("price", pa.array(values), np.ones(len(values), dtype=np.int64), notes)
+    expected = "price: read as categories, as 1 of 6 distinct values are no numbers, 'free' first"
+    assert notes == [expected + "; where such cells are empty it is read as numbers"] * told
