@@ -85,7 +85,7 @@ def _store(path: Path, source: Source, tables: Indexed) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         written = write(path, tables)
     except OSError as error:
-        return f"not written ({error.strerror or error}), going on without"
+        return f"not written in {path.parent} ({error.strerror or error}), going on without"
     return f"wrote {path}" if written else "not written, another process is writing it"
 
 

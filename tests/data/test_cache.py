@@ -209,7 +209,8 @@ def test_a_full_disk_costs_one_line(folder: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(os, "fsync", full)
     tables, said = go(folder)
-    assert said.startswith("cache: not written (No space left on device), going on without; ")
+    where = f"cache: not written in {folder / 'kept'} (No space left on device), going on without; "
+    assert said.startswith(where)
     assert "\n" not in said
     assert plain(tables) == plain(make(folder))
     assert list((folder / "kept").iterdir()) == []
