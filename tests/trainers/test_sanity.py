@@ -131,7 +131,8 @@ def test_items_of_one_album_are_no_leak() -> None:
         embed_dim=16,
         seed=0,
     )
-    trainer = MatchTrainer(make_model("youtube_dnn", data), "listwise", n_epoch=1)
+    # By this seed the first batch's histories end amid an album; a next one tells nothing.
+    trainer = MatchTrainer(make_model("youtube_dnn", data), "listwise", n_epoch=1, seed=1)
     trainer.fit(data)
     first = trainer.figures["first_loss"]
     assert first["found"] < LEAK * first["expected"]
