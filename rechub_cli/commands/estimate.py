@@ -15,6 +15,7 @@ from rich.table import Table
 from rechub_cli.commands.choices import choices, chosen_optimizer, print_choices
 from rechub_cli.commands.printout import print_data
 from rechub_cli.commands.train import make_trainer
+from rechub_cli.config.model_schema import hidden_widths
 from rechub_cli.config.schema import RunConfig, TowersExport
 from rechub_cli.cost.memory import (
     memory_limit,
@@ -86,35 +87,26 @@ def run(config: RunConfig, scratch: Path) -> None:
     check_batch(config, model, data, device)
     cost = step_cost(config, model, data)
     seconds = other_seconds(config, model, data, scratch, load=load)
-    limit = memory_limit(device)
-    print_estimate(
-        console, config, model, cost, seconds, limit=limit, optimizer=chosen["optimizer"]
-    )
+    limit, optimizer = memory_limit(device), chosen["optimizer"]
+    print_estimate(console, config, model, cost, seconds, limit=limit, optimizer=optimizer)
 
 
 def check_tables(config: RunConfig, data: MatchData, device: torch.device) -> None:
     """Refuse weights that cannot be trained here before they are made."""
     with torch.device("meta"):
         model = make_model(config, data)
-    weights = weight_bytes(model)
-    params = chosen_optimizer(data, config.trainer, device)
+    weights, params = weight_bytes(model), chosen_optimizer(data, config.trainer, device)
     copies = 2 if params["name"] in LAZY else 3  # the weights, the best epoch's, the gradient
     factor = copies + state_factor(params)
     room = memory_limit(device) - (0 if device.type == "cuda" else peak_bytes())
     if factor * weights <= room:
         return
+    hidden = hidden_widths(config.model)
     raise GateError(
         f"the run would not fit: weights of {_size(weights)}, with gradients, {params['name']}'s "
         f"state and the best epoch's copy {_size(factor * weights)}, and {_size(room)} are left. "
-        + smaller_weights(model, room / factor, width=config.model.embed_dim, hidden=hidden(config))
+        + smaller_weights(model, room / factor, width=config.model.embed_dim, hidden=hidden)
     )
-
-
-def hidden(config: RunConfig) -> set[int]:
-    """Widths of layers that do not follow the vectors'."""
-    given = config.model.model_dump()
-    towers = [given[key]["dims"] for key in ("user_params", "item_params") if key in given]
-    return {*(n for dims in towers for n in dims[:-1]), *filter(None, [given.get("hidden_dim")])}
 
 
 def check_batch(

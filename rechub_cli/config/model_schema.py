@@ -152,3 +152,10 @@ else:
         Union[(BuiltIn, *(entry.settings for entry in other_entries()))],
         Field(discriminator="name"),
     ]
+
+
+def hidden_widths(params: Node) -> set[int]:
+    """Of a model's layers, those that do not follow the width of its vectors."""
+    given = params.model_dump()
+    towers = [given[key]["dims"] for key in ("user_params", "item_params") if key in given]
+    return {*(n for dims in towers for n in dims[:-1]), *filter(None, [given.get("hidden_dim")])}

@@ -38,6 +38,9 @@ class Disguised(Tensor):
         found.held = held
         return found
 
+    def tolist(self) -> Any:
+        return self.held.tolist()
+
     @classmethod
     def __torch_dispatch__(
         cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

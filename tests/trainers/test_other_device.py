@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,11 +11,13 @@ import torch
 from torch.testing import assert_close
 from torch.utils.data import DataLoader
 
+from rechub_cli.commands import train
 from rechub_cli.data.dataset import MatchData
 from rechub_cli.models.matching.base import MatchingModel
 from rechub_cli.trainers import objectives
 from rechub_cli.trainers.match_trainer import MatchTrainer
 from rechub_cli.trainers.options import NegativeOptions
+from tests.benchmarks.synthetic import shipped
 from tests.contract.conftest import FORMS, make_model
 from tests.trainers.pretend_device import DEVICE, pretend_device
 from tests.trainers.test_match_trainer import quick_model, rows
@@ -73,3 +77,20 @@ def test_rows_of_a_loader_train_there(mode: str, monkeypatch: pytest.MonkeyPatch
         else:
             losses.append(trained(model, loader, mode))
     assert_close(losses[1], losses[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_whole_run_there_ends_as_on_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Checks before and after training, checkpoints, figures of interests, lists of baselines."""
+    own = ["model=mind", "model.input_dropout=0", "model.user_params.dropout=0", "export=none"]
+    size = ["data.num_users=60", "data.num_items=40", "trainer.n_epoch=1", "trainer.batch_size=64"]
+    config = shipped("data=demo", *own, *size)
+    train.run(config, tmp_path / "cpu")
+    with pretend_device(monkeypatch):
+        train.run(config, tmp_path / "there")
+    expected, found = (
+        json.loads((tmp_path / name / "metrics.json").read_text())["test"]
+        for name in ("cpu", "there")
+    )
+    assert found == pytest.approx(expected, rel=1e-6)
