@@ -65,6 +65,23 @@ MUTATIONS = (
         "weights.flatten()", "tests/layers/test_past.py",
     ),
     Mutation(
+        "youtube_dnn", "the CPU's memory on a GPU", "layers/rows.py",
+        'if places.device.type != "cpu":', "if False:", "tests/trainers/test_other_device.py",
+    ),
+    Mutation(
+        "youtube_dnn", "a gradient divided by 0", "models/matching/base.py", "LEAST_NORM = 1e-2",
+        "LEAST_NORM = 1e-12", "tests/trainers/test_loading.py",
+    ),
+    Mutation(
+        "embedding", "padding before ids", "layers/embedding.py",
+        "if not is_traced() and not bool(", "if False and not bool(",
+        "tests/layers/test_embedding.py",
+    ),
+    Mutation(
+        "embedding", "padding among values", "layers/embedding.py",
+        "mask = mask & (ids != feature.padding_idx)", "pass", "tests/layers/test_embedding.py",
+    ),
+    Mutation(
         "mind", "gradient of rows", "layers/rows.py", "embedding_bag(order, flat,",
         "embedding_bag(order.sort()[0], flat,", "tests/layers/test_rows.py",
     ),
@@ -371,8 +388,12 @@ MUTATIONS = (
         "negative = negative.masked_fill(excluded, -torch.inf)", "pass",
     ),
     Mutation(
-        "loss", "logQ sign", LOSSES, "scores - expected_count.log()",
-        "scores + expected_count.log()",
+        "loss", "logQ sign", LOSSES, "scores - expected_count.clamp(",
+        "scores + expected_count.clamp(",
+    ),
+    Mutation(
+        "loss", "logQ of a share too small", LOSSES, "expected_count.clamp(min=least).log()",
+        "expected_count.log()", "tests/trainers/test_losses.py",
     ),
     Mutation("loss", "gBCE's positive", LOSSES, "(beta * softplus", "(softplus"),
     Mutation("loss", "gBCE's calibration", LOSSES, "1 - t * (1 - alpha)", "1 - t * alpha"),
