@@ -174,7 +174,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
             again = (threading.get_ident(), number)  # to a main thread that may be asleep
             later = threading.Timer(STOP_AGAIN, signal.pthread_kill, again)
             later.daemon = True
-            return later.start()
+            later.start()
+            return
         frame = frame.f_back
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
@@ -196,7 +197,8 @@ def _unforeseen(error: Exception, run_dir: Path | None = None) -> int:
     if isinstance(error, OSError) and error.errno in HOST_ERRORS:
         print(f"error: {error.strerror}: {error.filename or 'no file named'}", file=sys.stderr)
         return USAGE
-    if isinstance(error, MemoryError) or any(sign in str(error) for sign in OUT_OF_MEMORY):
+    torchs = isinstance(error, RuntimeError) and any(s in str(error) for s in OUT_OF_MEMORY)
+    if torchs or isinstance(error, MemoryError):
         print(
             "error: the memory ran out: lower trainer.batch_size or model.embed_dim; `rechub "
             "estimate` with the same words says what fits",

@@ -93,8 +93,6 @@ def run(
     print_result(console, config, metrics, files, warnings)
     if verdict is not None and not verdict.shortfall():
         console.print(str(verdict))
-    if isinstance(config.export, TowersExport):
-        console.print("writing the towers, and holding them against the model")
     manifest["parity"], towers = export(
         config, model, data, run_dir / "export", marks=manifest["fingerprint"]
     )
@@ -109,6 +107,7 @@ def export(
     """Write and prove the towers, where the config wants any: their parity and files."""
     if not isinstance(config.export, TowersExport):
         return None, []
+    result_console().print("writing the towers, and holding them against the model")
     tolerance, min_overlap = config.export.tolerance, config.export.min_overlap
     try:
         return export_towers(

@@ -26,7 +26,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One small finished run, shared by the tests that read it."""
     folder = tmp_path_factory.mktemp("run")
     done = rechub("train", "model=mind", *SMALL, cwd=folder)
-    for text in ("mind", "popularity (floor)", "sequential rules (reference)", "oracle (ceiling)"):
+    told = ("mind", "popularity (floor)", "sequential rules (reference)", "oracle (ceiling)")
+    for text in (*told, "writing the towers, and holding them against the model"):
         assert text in done.stdout
     assert "epoch 1/1  loss" in done.stderr
     assert done.stderr.startswith("rechub ")

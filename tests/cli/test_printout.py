@@ -10,8 +10,10 @@ from rich.console import Console
 
 from rechub_cli.commands import check
 from rechub_cli.commands.choices import choices, print_choices
+from rechub_cli.commands.printout import print_ranking
 from rechub_cli.config.trainer_schema import TrainerUnion
 from rechub_cli.data.dataset import MatchData
+from rechub_cli.progress import result_console
 from tests.benchmarks.synthetic import shipped
 from tests.contract.conftest import make_model
 
@@ -91,3 +93,13 @@ def test_drawn_negatives_of_auto_are_told(
     )
     assert (expected in said) == (most == 1)
     assert not said_of(tiny, shipped("model=dssm", "trainer.negatives.sampler=full").trainer)
+
+
+@pytest.mark.parametrize("least", [1, 10**9])
+def test_a_long_ranking_is_announced(
+    least: int, tiny: MatchData, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rechub_cli.commands.printout.LONG_RANKING", least)
+    print_ranking(result_console(), tiny)
+    told = "ranking 20 items for 24 queries, by the model, then by popularity and sequential rules"
+    assert (told in " ".join(capsys.readouterr().out.split())) == (least == 1)

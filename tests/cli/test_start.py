@@ -37,7 +37,7 @@ with open("half.py", "w") as file:
 sys.path.insert(0, ".")
 def stopped(config, run_dir, origin):
     import half
-    time.sleep(60)
+    time.sleep(60)  # the whole of it only where the stop is lost: a sleeper must be woken by it
 start.COMMANDS["train"] = (root, schema, stopped)
 from rechub_cli.cli import main
 sys.exit(main(sys.argv[1:]))

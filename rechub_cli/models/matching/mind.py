@@ -72,7 +72,8 @@ class MIND(MultiInterestModel):
                 agreement=agreement,
             ),
         )
-        self.max_len = max_len
 
     def several_interests(self, lengths: Tensor) -> Tensor:
-        return interest_counts(lengths.clamp(max=self.max_len), 2) > 1
+        routing = self.user_tower.get_submodule("interests")
+        assert isinstance(routing, CapsuleRouting)
+        return interest_counts(lengths.clamp(max=routing.max_len), 2) > 1
